@@ -1,0 +1,48 @@
+# phalanx_module(NAME DIR dir [RECURSE] DEPS PUBLIC|PRIVATE ...)
+#
+# One library per folder: every *.cc of DIR that is not a test. Every *_test.cc of DIR goes into one executable
+# NAME_test, so that a test file is found by its name and can't be forgotten. A folder without sources is an
+# INTERFACE target: its room is ready.
+add_library(phx_options INTERFACE)
+target_include_directories(phx_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_compile_options(phx_options INTERFACE -Wall -Wextra -Wshadow -Werror -fno-omit-frame-pointer)
+# One expression must give the same bits in every kernel table: the compiler may not fuse what the source keeps apart.
+target_compile_options(phx_options INTERFACE -ffp-contract=off)
+if(PHX_SANITIZE)
+  target_compile_options(phx_options INTERFACE -fsanitize=${PHX_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(phx_options INTERFACE -fsanitize=${PHX_SANITIZE})
+endif()
+
+function(phalanx_module name)
+  cmake_parse_arguments(ARG "RECURSE" "DIR" "DEPS" ${ARGN})
+  if(ARG_RECURSE)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${ARG_DIR}/*.cc)
+  else()
+    file(GLOB sources CONFIGURE_DEPENDS ${ARG_DIR}/*.cc)
+  endif()
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  if(sources)
+    add_library(${name} STATIC ${sources})
+    target_link_libraries(${name} PUBLIC phx_options)
+    target_link_libraries(${name} ${ARG_DEPS})
+  else()
+    list(FILTER ARG_DEPS EXCLUDE REGEX "^(PUBLIC|PRIVATE)$")
+    add_library(${name} INTERFACE)
+    target_link_libraries(${name} INTERFACE phx_options ${ARG_DEPS})
+  endif()
+  if(tests AND PHX_BUILD_TESTS)
+    phalanx_test(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE ${name} phx_testing)
+  endif()
+endfunction()
+
+# phalanx_test(NAME sources...): a GoogleTest executable, registered with ctest as one test per executable.
+function(phalanx_test name)
+  add_executable(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE phx_options GTest::gmock GTest::gtest GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE PHX_SOURCE_DIR="${CMAKE_SOURCE_DIR}" PHX_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_property(GLOBAL APPEND PROPERTY PHX_TEST_TARGETS ${name})
+endfunction()

@@ -1,0 +1,1 @@
+# The programs and the install tree (build/latest/mindie-service/).

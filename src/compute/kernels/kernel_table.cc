@@ -1,0 +1,73 @@
+#include "compute/kernels/kernel_table.h"
+
+#include <string>
+
+#include "compute/kernels/tables.h"
+
+namespace phalanx {
+namespace {
+
+// The first feature of the table's list that this CPU or operating system lacks; empty if it has all.
+// __builtin_cpu_supports also asks the operating system whether it saves the wide registers.
+std::string_view NothingMissing() {
+  return {};
+}
+
+struct TableEntry {
+  const KernelTable* table;
+  std::string_view (*missing_feature)();
+};
+
+// Best first.
+const TableEntry kTables[] = {
+    {&reference::kTable, NothingMissing},
+};
+
+const TableEntry* Find(std::string_view name) {
+  for (const TableEntry& entry : kTables) {
+    if (entry.table->name == name) return &entry;
+  }
+  return nullptr;
+}
+
+std::string JoinedNames() {
+  std::string names;
+  for (const TableEntry& entry : kTables) {
+    if (!names.empty()) names += ", ";
+    names += entry.table->name;
+  }
+  return names;
+}
+
+}  // namespace
+
+std::vector<std::string_view> KernelTableNames() {
+  std::vector<std::string_view> names;
+  for (const TableEntry& entry : kTables) names.push_back(entry.table->name);
+  return names;
+}
+
+bool KernelTableRuns(std::string_view name) {
+  const TableEntry* entry = Find(name);
+  return entry != nullptr && entry->missing_feature().empty();
+}
+
+Result<const KernelTable*> SelectKernels(std::string_view name) {
+  if (name.empty()) {
+    for (const TableEntry& entry : kTables) {
+      if (entry.missing_feature().empty()) return entry.table;
+    }
+  }
+  const TableEntry* entry = Find(name);
+  if (entry == nullptr) {
+    return NotFound("kernel table \"" + std::string(name) + "\" is unknown; this build has " + JoinedNames());
+  }
+  const std::string_view missing = entry->missing_feature();
+  if (!missing.empty()) {
+    return Unimplemented("kernel table \"" + std::string(name) + "\" needs the CPU feature " +
+                         std::string(missing) + ", which this CPU or operating system lacks");
+  }
+  return entry->table;
+}
+
+}  // namespace phalanx

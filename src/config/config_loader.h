@@ -1,6 +1,6 @@
 #pragma once
 
-#include <optional>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,21 +37,30 @@ struct LoadedConfig {
   // "Section.key" of fields that are set away from their default and have no effect yet, in the order of
   // declaration.
   std::vector<std::string> without_effect_yet;
-  // The same for fields that are ignored for good.
+  // "Section.key (reason)" of fields that are set away from their default and are ignored for good.
   std::vector<std::string> ignored;
 
   // "accepted, without effect yet: A.b, C.d"; empty if there are none.
   std::string WithoutEffectLine() const;
+  // "accepted and ignored: A.b (reason), C.d (reason)"; empty if there are none.
+  std::string IgnoredLine() const;
 };
+
+// A check that needs more than this folder knows (parallel sizes, the checkpoint's place). An error's message
+// may have several lines; they join the report of all problems.
+using ConfigCheck = std::function<Status(const ServeConfig&)>;
 
 // Reads and checks the file at `location`. All problems are reported together, one line each with section,
 // key, the value found and what is allowed; Status::param is the first one's "Section.key". Errors: NotFound
 // (no such file), InvalidArgument, Unimplemented (every problem is a feature that comes later).
-Result<LoadedConfig> LoadServeConfig(const ConfigLocation& location, const Environment& environment);
+// `further_checks` run where the file could be read at all, on a config whose bad fields have their defaults.
+Result<LoadedConfig> LoadServeConfig(const ConfigLocation& location, const Environment& environment,
+                                     const std::vector<ConfigCheck>& further_checks = {});
 
 // The same for text that is already in memory; `source` names it in messages.
 Result<LoadedConfig> ParseServeConfig(std::string_view text, const std::string& source,
-                                      const Environment& environment);
+                                      const Environment& environment,
+                                      const std::vector<ConfigCheck>& further_checks = {});
 
 // `config` as the text of a complete config.json; parsing it again gives an equal ServeConfig, except for
 // what came from environment variables.

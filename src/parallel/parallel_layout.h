@@ -20,7 +20,7 @@ struct ParallelLayout {
   int moe_ep = 1;
 
   // Sizes that are absent or -1 in `model` are derived: dp, cp, sp, moe_ep are 1, tp is worldSize / (dp *
-  // cp), moe_tp is worldSize / moe_ep. Errors: InvalidArgument with all broken rules at once, one line each,
+  // cp), moe_tp is worldSize / moe_ep. Pipeline stages (pp) are refused by the loader. Errors: InvalidArgument with all broken rules at once, one line each,
   // naming the fields and their values; Unimplemented for a valid layout that this version cannot run (cp or
   // sp above 1).
   static Result<ParallelLayout> Create(const ModelInstanceConfig& model);

@@ -23,7 +23,7 @@ struct SamplingParams {
   int32_t num_prompt_logprobs = -1; // the same for every prompt token after the first
   // A sequence ends after one of these was sampled (the token is part of the output): the model's end tokens unless
   // ignore_eos, and the client's stop_token_ids.
-  std::vector<int32_t> stop_token_ids;
+  std::vector<int32_t> stop_token_ids = {};
 };
 
 // What one client asked, as token ids. Never changes after admission.

@@ -20,7 +20,8 @@ class SamplingState {
   SamplingState& operator=(SamplingState&&) noexcept;
 
   const SamplingParams& params() const;
-  // Tells the token at `position` (prompt or output), once per position and in order.
+  // Tells the token at `position` (prompt or output), in order. A position that was told before changes nothing, so that
+  // a step may be repeated.
   void AddToken(int64_t position, int32_t token_id);
 
  private:
@@ -40,7 +41,8 @@ class Sampler {
 
   // Chooses the token of `position`. `logits` [model vocabulary] may be overwritten. `logprobs` is filled if
   // params.num_logprobs >= 0: from the logits after penalties, before temperature, as natural logarithms.
-  int32_t Sample(std::span<float> logits, const SamplingState& state, int64_t position, TokenLogprobs* logprobs);
+  int32_t Sample(std::span<float> logits, const SamplingState& state, int64_t position,
+                 TokenLogprobs* logprobs);
   // Log-probabilities of a given token and the `num_top` best, from raw logits.
   TokenLogprobs Logprobs(std::span<const float> logits, int32_t token_id, int32_t num_top);
 

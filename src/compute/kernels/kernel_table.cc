@@ -13,6 +13,22 @@ std::string_view NothingMissing() {
   return {};
 }
 
+#if defined(__x86_64__)
+#define PHX_REQUIRE_CPU(feature) \
+  if (!__builtin_cpu_supports(feature)) return feature
+
+std::string_view MissingForAvx512() {
+  PHX_REQUIRE_CPU("avx512f");
+  PHX_REQUIRE_CPU("avx512bw");
+  PHX_REQUIRE_CPU("avx512dq");
+  PHX_REQUIRE_CPU("avx512vl");
+  PHX_REQUIRE_CPU("avx512vnni");
+  return {};
+}
+
+#undef PHX_REQUIRE_CPU
+#endif
+
 struct TableEntry {
   const KernelTable* table;
   std::string_view (*missing_feature)();
@@ -20,6 +36,9 @@ struct TableEntry {
 
 // Best first.
 const TableEntry kTables[] = {
+#if defined(__x86_64__)
+    {&avx512::kTable, MissingForAvx512},
+#endif
     {&reference::kTable, NothingMissing},
 };
 

@@ -7,7 +7,6 @@ namespace phalanx::reference {
 
 float Exp(float x);                            // see exp_constants.h
 float SumLanes(const float (&lanes)[kLanes]);  // the lane tree: halves are added to halves, 8, 4, 2, 1
-float WeightAt(const PackedMatrix& w, int64_t column, int64_t k);
 
 void MatMul(const MatMulArgs& args);
 void QuantizeRow(const float* x, int64_t k, int64_t row, const QuantizedRows& out);

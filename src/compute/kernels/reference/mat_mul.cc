@@ -65,10 +65,32 @@ float BlockChain(const MatMulArgs& args, int64_t row, int64_t column, int64_t k_
   return acc;
 }
 
+// A weight of a float format.
+float FloatWeightAt(const PackedMatrix& w, int64_t column, int64_t k) {
+  const std::byte* panel = w.data + static_cast<size_t>(column / kPanelColumns) * PanelBytes(w.format, w.k);
+  const int64_t index = k * kPanelColumns + column % kPanelColumns;
+  switch (w.format) {
+    case WeightFormat::kF32: {
+      float value;
+      std::memcpy(&value, panel + 4 * index, 4);
+      return value;
+    }
+    case WeightFormat::kF16:
+      return HalfAt(panel + 2 * index);
+    case WeightFormat::kBF16: {
+      uint16_t bits;
+      std::memcpy(&bits, panel + 2 * index, 2);
+      return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+    }
+    default:
+      return 0;
+  }
+}
+
 float FloatChain(const MatMulArgs& args, int64_t row, int64_t column, int64_t k_begin, int64_t k_end) {
   const float* x = args.x + row * args.x_stride - args.k_begin;
   float acc = 0;
-  for (int64_t k = k_begin; k < k_end; ++k) acc = std::fma(x[k], WeightAt(args.w, column, k), acc);
+  for (int64_t k = k_begin; k < k_end; ++k) acc = std::fma(x[k], FloatWeightAt(args.w, column, k), acc);
   return acc;
 }
 
@@ -86,34 +108,16 @@ float SegmentTree(const MatMulArgs& args, int64_t row, int64_t column, int64_t k
 
 }  // namespace
 
-float WeightAt(const PackedMatrix& w, int64_t column, int64_t k) {
-  const std::byte* panel = w.data + static_cast<size_t>(column / kPanelColumns) * PanelBytes(w.format, w.k);
-  const int64_t index = k * kPanelColumns + column % kPanelColumns;
-  switch (w.format) {
-    case WeightFormat::kF32: {
-      float value;
-      std::memcpy(&value, panel + 4 * index, 4);
-      return value;
-    }
-    case WeightFormat::kF16:
-      return HalfAt(panel + 2 * index);
-    case WeightFormat::kBF16: {
-      uint16_t bits;
-      std::memcpy(&bits, panel + 2 * index, 2);
-      return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-    }
-    case WeightFormat::kQ8_0:
-    case WeightFormat::kQ4_0:
-    case WeightFormat::kQ4_1: {
-      const ColumnGroup group = ReadGroup(w, column, k / kGroup);
-      return std::fma(static_cast<float>(group.q[k % kGroup]), group.scale, group.min);
-    }
-  }
-  return 0;
-}
-
 void UnpackRow(const PackedMatrix& w, int64_t column, float* out) {
-  for (int64_t k = 0; k < w.k; ++k) out[k] = WeightAt(w, column, k);
+  if (!IsBlockFormat(w.format)) {
+    for (int64_t k = 0; k < w.k; ++k) out[k] = FloatWeightAt(w, column, k);
+    return;
+  }
+  for (int64_t k = 0; k < w.k; k += kGroup) {
+    const ColumnGroup group = ReadGroup(w, column, k / kGroup);
+    // 8 and 11 bits: the product is exact.
+    for (int i = 0; i < kGroup; ++i) out[k + i] = static_cast<float>(group.q[i]) * group.scale + group.min;
+  }
 }
 
 void MatMul(const MatMulArgs& args) {

@@ -1,0 +1,15 @@
+# Each instruction set's folder is compiled with its own flags, and only that folder. On other machines these files
+# are not compiled at all; kernel_table.cc names the tables of the machine it is built for.
+function(phalanx_kernel_flags folder)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/compute/kernels/${folder}/*.cc)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+    # GCC 12 takes the deliberately undefined registers of its own intrinsics headers for mistakes of ours.
+    set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS
+      "${ARGN};$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized;-Wno-maybe-uninitialized>")
+  else()
+    set_source_files_properties(${sources} PROPERTIES HEADER_FILE_ONLY ON)
+  endif()
+endfunction()
+
+phalanx_kernel_flags(avx2 -mavx2 -mfma -mf16c -mtune=znver3)
+phalanx_kernel_flags(avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c -mtune=icelake-server)

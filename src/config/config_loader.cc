@@ -58,11 +58,10 @@ void ListIdleFields(LoadedConfig* loaded) {
   loaded->without_effect_yet = FieldsSetTo(loaded->config, FieldState::kNotYet);
   if (AsksOnlyForSplitfuse(loaded->config))
     std::erase(loaded->without_effect_yet, "plugin_params.plugin_type");
+  const StringList ignored = FieldsSetTo(loaded->config, FieldState::kIgnored);
   for (const SectionDeclaration* section : AllSections()) {
     for (const FieldDeclaration& field : section->fields) {
-      if (field.state.kind != FieldState::kIgnored) continue;
-      const StringList set = FieldsSetTo(loaded->config, FieldState::kIgnored);
-      if (std::find(set.begin(), set.end(), field.FullName()) == set.end()) continue;
+      if (std::find(ignored.begin(), ignored.end(), field.FullName()) == ignored.end()) continue;
       loaded->ignored.push_back(field.FullName() + " (" + field.state.reason + ")");
     }
   }

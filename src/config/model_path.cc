@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <vector>
 
+#include "config/config_file.h"
+
 namespace phalanx {
 namespace {
 
@@ -69,6 +71,13 @@ Result<ModelPath> ResolveModelPath(const std::string& model_weight_path) {
     return ModelPath{CheckpointKind::kGguf, path.string()};
   return InvalidArgument("modelWeightPath: " + model_weight_path + " is neither a folder nor a .gguf file; " +
                          kExpected);
+}
+
+std::string ModelPathWarning(const ServeConfig& config) {
+  if (!config.environment.check_inputfiles_permission) return "";
+  constexpr unsigned kRecommendedMode = 0750;
+  std::string unusual = PermissionWarning(config.model.model_weight_path, kRecommendedMode);
+  return unusual.empty() ? "" : "modelWeightPath: " + unusual;
 }
 
 }  // namespace phalanx

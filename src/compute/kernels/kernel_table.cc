@@ -17,6 +17,13 @@ std::string_view NothingMissing() {
 #define PHX_REQUIRE_CPU(feature) \
   if (!__builtin_cpu_supports(feature)) return feature
 
+std::string_view MissingForAvx2() {
+  PHX_REQUIRE_CPU("avx2");
+  PHX_REQUIRE_CPU("fma");
+  PHX_REQUIRE_CPU("f16c");
+  return {};
+}
+
 std::string_view MissingForAvx512() {
   PHX_REQUIRE_CPU("avx512f");
   PHX_REQUIRE_CPU("avx512bw");
@@ -38,6 +45,7 @@ struct TableEntry {
 const TableEntry kTables[] = {
 #if defined(__x86_64__)
     {&avx512::kTable, MissingForAvx512},
+    {&avx2::kTable, MissingForAvx2},
 #endif
     {&reference::kTable, NothingMissing},
 };

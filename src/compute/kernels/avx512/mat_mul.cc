@@ -1,6 +1,6 @@
 #include "compute/kernels/avx512/vec.h"
 // The loops over these vectors:
-#include "compute/kernels/simd/mat_mul_driver.h"
+#include "compute/kernels/simd/float_tile.h"
 
 // Register tiles of the matrix product with AVX-512 VNNI.
 //
@@ -70,7 +70,6 @@ inline __m512i Dot(const __m512i (&w)[8], const int8_t* q, const int32_t* sum_q)
 
 template <WeightFormat kFormat, int kRows>
 void BlockTile(const Tile& tile) {
-  constexpr int kLines = (kGroupBytes<kFormat> + 63) / 64;
   const std::byte* w = tile.w;
   const int8_t* q = tile.q;
   const int64_t q_stride = 32 * tile.groups_stride;
@@ -79,9 +78,7 @@ void BlockTile(const Tile& tile) {
   for (int r = 0; r < kRows; ++r)
     acc[r] = tile.first ? _mm512_setzero_ps() : _mm512_load_ps(tile.acc + r * kLanes);
   for (int64_t g = 0; g < tile.count; ++g) {
-    const std::byte* ahead = PrefetchAddress(tile, w);
-#pragma GCC unroll 16
-    for (int i = 0; i < kLines; ++i) _mm_prefetch(reinterpret_cast<const char*>(ahead + 64 * i), _MM_HINT_T0);
+    PrefetchLines<kGroupBytes<kFormat>>(PrefetchAddress(tile, w));
     __m512i weights[8];
     LoadWeights<kFormat>(w, weights);
     const __m512 scale = LoadHalves(w + kScaleOffset<kFormat>);
@@ -105,79 +102,6 @@ void BlockTile(const Tile& tile) {
 }
 
 template <WeightFormat kFormat>
-constexpr int kElementBytes = kFormat == WeightFormat::kF32 ? 4 : 2;
-
-template <WeightFormat kFormat>
-inline __m512 LoadColumns(const std::byte* p) {
-  if constexpr (kFormat == WeightFormat::kF32) {
-    return _mm512_loadu_ps(p);
-  } else if constexpr (kFormat == WeightFormat::kF16) {
-    return LoadHalves(p);
-  } else {
-    const __m256i upper = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(upper), 16));
-  }
-}
-
-template <WeightFormat kFormat, int kRows, int kPanels>
-inline void FloatStep(const std::byte* w, int64_t panel_bytes, const float* x, int64_t x_stride,
-                      __m512 (&acc)[kRows][kPanels]) {
-  __m512 columns[kPanels];
-#pragma GCC unroll 4
-  for (int j = 0; j < kPanels; ++j) columns[j] = LoadColumns<kFormat>(w + j * panel_bytes);
-#pragma GCC unroll 24
-  for (int r = 0; r < kRows; ++r) {
-    const __m512 value = _mm512_set1_ps(x[r * x_stride]);
-#pragma GCC unroll 4
-    for (int j = 0; j < kPanels; ++j) acc[r][j] = _mm512_fmadd_ps(value, columns[j], acc[r][j]);
-  }
-}
-
-template <WeightFormat kFormat, int kRows, int kPanels>
-void FloatTile(const Tile& tile) {
-  constexpr int kStepBytes = kPanelColumns * kElementBytes<kFormat>;
-  constexpr int kSteps = 4;
-  const std::byte* w = tile.w;
-  const float* x = tile.x;
-  __m512 acc[kRows][kPanels];
-#pragma GCC unroll 24
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int j = 0; j < kPanels; ++j) {
-      acc[r][j] =
-          tile.first ? _mm512_setzero_ps() : _mm512_load_ps(tile.acc + j * tile.acc_stride + r * kLanes);
-    }
-  }
-  int64_t k = 0;
-  for (; k + kSteps <= tile.count; k += kSteps) {
-    const std::byte* ahead = PrefetchAddress(tile, w);
-#pragma GCC unroll 4
-    for (int j = 0; j < kPanels; ++j) {
-#pragma GCC unroll 4
-      for (int i = 0; i < kSteps * kStepBytes; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(ahead + j * tile.panel_bytes + i), _MM_HINT_T0);
-      }
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < kSteps; ++i) {
-      FloatStep<kFormat>(w + i * kStepBytes, tile.panel_bytes, x + i, tile.x_stride, acc);
-    }
-    w += kSteps * kStepBytes;
-    x += kSteps;
-  }
-  for (; k < tile.count; ++k) {
-    FloatStep<kFormat>(w, tile.panel_bytes, x, tile.x_stride, acc);
-    w += kStepBytes;
-    ++x;
-  }
-#pragma GCC unroll 24
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int j = 0; j < kPanels; ++j) _mm512_store_ps(tile.acc + j * tile.acc_stride + r * kLanes, acc[r][j]);
-  }
-}
-
-template <WeightFormat kFormat>
 constexpr TileSet kBlockTiles = {
     1,
     16,
@@ -185,13 +109,6 @@ constexpr TileSet kBlockTiles = {
      BlockTile<kFormat, 5>, BlockTile<kFormat, 6>, BlockTile<kFormat, 7>, BlockTile<kFormat, 8>,
      BlockTile<kFormat, 9>, BlockTile<kFormat, 10>, BlockTile<kFormat, 11>, BlockTile<kFormat, 12>,
      BlockTile<kFormat, 13>, BlockTile<kFormat, 14>, BlockTile<kFormat, 15>, BlockTile<kFormat, 16>}};
-
-template <WeightFormat kFormat, int kPanels>
-constexpr TileSet kFloatTiles = {
-    kPanels,
-    6,
-    {FloatTile<kFormat, 1, kPanels>, FloatTile<kFormat, 2, kPanels>, FloatTile<kFormat, 3, kPanels>,
-     FloatTile<kFormat, 4, kPanels>, FloatTile<kFormat, 5, kPanels>, FloatTile<kFormat, 6, kPanels>}};
 
 template <WeightFormat kFormat>
 void BlockMatMul(const MatMulArgs& args) {
@@ -204,20 +121,9 @@ void BlockMatMul(const MatMulArgs& args) {
   RunMatMul(args, kFormatTiles);
 }
 
-template <WeightFormat kFormat, int kPanels>
-void FloatMatMul(const MatMulArgs& args) {
-  constexpr FormatTiles kFormatTiles = {.group = 1,
-                                        .group_bytes = kPanelColumns * kElementBytes<kFormat>,
-                                        .row_bytes_per_count = 4,
-                                        .stretch = 256,
-                                        .one_panel = &kFloatTiles<kFormat, 1>,
-                                        .some_panels = &kFloatTiles<kFormat, kPanels>};
-  RunMatMul(args, kFormatTiles);
-}
-
-template <WeightFormat kFormat>
-void FloatMatMul(const MatMulArgs& args) {
-  return args.rows <= 2 ? FloatMatMul<kFormat, 2>(args) : FloatMatMul<kFormat, 4>(args);
+template <class T>
+void FloatMatMulOf(const MatMulArgs& args) {
+  return args.rows <= 2 ? FloatMatMul<T, 2>(args) : FloatMatMul<T, 4>(args);
 }
 
 }  // namespace
@@ -225,11 +131,11 @@ void FloatMatMul(const MatMulArgs& args) {
 void MatMul(const MatMulArgs& args) {
   switch (args.w.format) {
     case WeightFormat::kF32:
-      return FloatMatMul<WeightFormat::kF32>(args);
+      return FloatMatMulOf<float>(args);
     case WeightFormat::kF16:
-      return FloatMatMul<WeightFormat::kF16>(args);
+      return FloatMatMulOf<uint16_t>(args);
     case WeightFormat::kBF16:
-      return FloatMatMul<WeightFormat::kBF16>(args);
+      return FloatMatMulOf<Bf16>(args);
     case WeightFormat::kQ8_0:
       return BlockMatMul<WeightFormat::kQ8_0>(args);
     case WeightFormat::kQ4_0:

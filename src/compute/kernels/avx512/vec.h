@@ -14,6 +14,11 @@ struct Vec {
 };
 using Mask = __mmask16;
 
+// Elements in memory: float, uint16_t (binary16) and this.
+struct Bf16 {
+  uint16_t bits;
+};
+
 // How much of a vector a load or store touches: all 16 lanes, or the first n (1 ... 15; a load gives 0 in the others).
 struct Whole {};
 struct First {
@@ -38,6 +43,10 @@ inline Vec Load(const float* p, First f) {
 }
 inline Vec Load(const uint16_t* p, Whole) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline Vec Load(const Bf16* p, Whole) {
+  const __m256i upper = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(upper), 16))};
 }
 inline Vec Load(const uint16_t* p, First f) {
   return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(FirstMask(f.n), p))};

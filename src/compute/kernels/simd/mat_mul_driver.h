@@ -38,6 +38,12 @@ inline const std::byte* PrefetchAddress(const Tile& tile, const std::byte* w) {
   return p < tile.limit ? p : p + tile.gap;
 }
 
+template <int kBytes>
+inline void PrefetchLines(const std::byte* p) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kBytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + i), _MM_HINT_T0);
+}
+
 using TileFunction = void (*)(const Tile& tile);
 
 constexpr int64_t kPrefetchBytes = 4096;

@@ -1,0 +1,3 @@
+#include "compute/kernels/avx2/vec.h"
+// The code over these vectors:
+#include "compute/kernels/simd/elementwise.h"

@@ -5,7 +5,9 @@ logs=$root/build/logs
 build=$root/build/latest
 service=$build/mindie-service
 model=$root/models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
-jobs=${PHX_JOBS:-$(nproc)}
+
+# Compilers at a time: one per core, with 1.5 GiB of free memory each.
+jobs=${PHX_JOBS:-$(awk -v cores="$(nproc)" '/MemAvailable/ {n = int($2 / 1572864)} END {print n < 1 ? 1 : n < cores ? n : cores}' /proc/meminfo)}
 
 die() {
   printf '\n%s\n' "$*" >&2
@@ -85,17 +87,24 @@ find_rust() {
   return 1
 }
 
-# Configures and builds all of build/latest, or the folder $1 with the CMake arguments after it.
-build_all() {
-  local into=${1:-$build} found cargo rustc
-  shift || true
-  found=$(find_rust) || die "Rust $rust_wanted or newer is missing: run scripts/install_deps."
+# build_in FOLDER [TARGET...] [-- CMAKE ARGUMENT...]: configures FOLDER if it is new or there are arguments, and builds the
+# targets (all without).
+build_in() {
+  local into=$1 found cargo rustc targets=() launcher=()
+  shift
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    targets+=(--target "$1")
+    shift
+  done
+  [ $# = 0 ] || shift
+  found=$(find_rust) || die "Rust $rust_wanted or newer is missing. This installs it: scripts/install_deps"
   read -r _ cargo rustc <<<"$found"
   export RUSTC=$rustc
-  local launcher=()
-  if command -v ccache >/dev/null; then
-    launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  if [ ! -f "$into/build.ninja" ] || [ $# -gt 0 ]; then
+    if command -v ccache >/dev/null; then
+      launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+    fi
+    cmake -S "$root" -B "$into" -G Ninja -DPHX_CARGO="$cargo" "${launcher[@]}" -DCMAKE_BUILD_TYPE=Release "$@"
   fi
-  cmake -S "$root" -B "$into" -G Ninja -DCMAKE_BUILD_TYPE=Release -DPHX_CARGO="$cargo" "${launcher[@]}" "$@"
-  cmake --build "$into" --parallel "$jobs"
+  cmake --build "$into" --parallel "$jobs" "${targets[@]}"
 }

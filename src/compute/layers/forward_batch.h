@@ -12,6 +12,9 @@ struct ForwardSequence {
   int32_t num_rows = 0;
   int64_t first_position = 0;
   const int32_t* block_table = nullptr;
+  // The most tokens that the sequence can come to have (prompt + max new tokens), the same in all its steps: rope types dynamic and
+  // longrope choose their frequencies by it. 0: no more than the model was trained for.
+  int64_t reserved_length = 0;
 };
 
 // A step flattened into arrays: what a Model computes. Built by the Worker from its Batch; may have no rows.

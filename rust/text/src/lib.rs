@@ -13,6 +13,7 @@ mod hf;
 mod parts;
 mod pre_tokenizers;
 mod pyjson;
+mod pystr;
 mod stream;
 
 pub use stream::Stream;

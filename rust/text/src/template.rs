@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use crate::error::{internal, invalid, not_found, Result, TextError};
 use crate::guard::{ControlTexts, Guard};
 use crate::model::TextModel;
-use crate::pyjson;
+use crate::{pyjson, pystr};
 
 /// Instructions that one rendering may execute: far above any real template, and over in seconds.
 const FUEL: u64 = 50_000_000;
@@ -189,15 +189,8 @@ fn float_text(value: &Value) -> Option<String> {
 
 /// Python's methods of strings, lists and dicts.
 fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> std::result::Result<Value, Error> {
-    if let (Some(text), [argument]) = (value.as_str(), args) {
-        let argument = argument.as_str().unwrap_or_default();
-        match name {
-            "removeprefix" => return Ok(Value::from(text.strip_prefix(argument).unwrap_or(text))),
-            "removesuffix" => return Ok(Value::from(text.strip_suffix(argument).unwrap_or(text))),
-            _ => {}
-        }
-    }
-    unknown_method_callback(state, value, name, args)
+    let own = value.as_str().and_then(|text| pystr::call(text, name, args));
+    own.unwrap_or_else(|| unknown_method_callback(state, value, name, args))
 }
 
 fn tojson(value: &Value, ensure_ascii: Option<bool>, kwargs: Kwargs) -> std::result::Result<String, Error> {
@@ -308,7 +301,7 @@ mod tests {
     #[test]
     fn values_print_as_in_python() {
         assert_eq!(render("{{ 1e-5 }} {{ none }} {{ true }} {{ [1, 'a'] }}").unwrap(), "1e-05 None True [1, 'a']");
-        assert_eq!(render("{{ 'abc'.removeprefix('a') }}{{ 'abc'.removesuffix('c') }}").unwrap(), "bcab");
+        assert_eq!(render("{{ 'abc'.removeprefix('a') }}{{ 'abc'.upper() }}").unwrap(), "bcABC");
         assert_eq!(
             render("{{ {'b': '<é\\n>', 'a': [1.0, none, true]} | tojson }}").unwrap(),
             "{\"b\": \"<é\\n>\", \"a\": [1.0, null, true]}"

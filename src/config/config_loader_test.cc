@@ -97,7 +97,7 @@ TEST(ParseServeConfig, ReportsAllProblemsTogether) {
             "  ServerConfig.port: found 80; allowed: integer, 1024 to 65535\n"
             "  ServerConfig.maxLinkNum: found \"many\"; allowed: integer, 1 to 4096\n"
             "  ServerConfig.inferMode: found \"fast\"; allowed: text, \"standard\" or \"dmi\"\n"
-            "  ModelConfig.npuMemSize: found 0; allowed: integer, -1 or at least 1\n"
+            "  ModelConfig.npuMemSize: found 0; allowed: integer, -1 or 1 to 2147483647\n"
             "  ScheduleConfig.cacheBlockSize: found 129; allowed: integer, 1 to 128");
 }
 
@@ -176,7 +176,7 @@ TEST(ParseServeConfig, RulesBetweenFields) {
       {{.server = R"("port":2000)", .backend = R"("multiNodesInferPort":2000)"},
        "BackendConfig.multiNodesInferPort: found 2000"},
       {{.server = R"("ipAddress":"0.0.0.0")"}, "only with allowAllZeroIpListening true"},
-      {{.server = R"("managementIpAddress":"::")"}, "ServerConfig.managementIpAddress: found \"::\""},
+      {{.server = R"("managementIpAddress":"0::0")"}, "ServerConfig.managementIpAddress: found \"0::0\""},
       {{.backend = R"("npuDeviceIds":[[0,1]])", .model = R"("worldSize":4)"},
        "BackendConfig.npuDeviceIds: found a list of 2 devices; allowed: as many devices as worldSize, 4"},
       {{.backend = R"("npuDeviceIds":[[0],[1]])", .model = R"("worldSize":1)"},

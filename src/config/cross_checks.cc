@@ -72,15 +72,13 @@ class CrossChecker {
 
   void CheckAddress(const char* field, const std::string& address) {
     if (bad_.contains(field)) return;
-    bool all_zero = address == "0.0.0.0" || address == "::";
-    if (all_zero && !config_.server.allow_all_zero_ip_listening) {
+    if (IsAllZeroAddress(address) && !config_.server.allow_all_zero_ip_listening) {
       report_.Found(
           field, '"' + address + '"',
           "an address of this machine; all of them (" + address + ") only with allowAllZeroIpListening true");
       return;
     }
-    bool loopback = address.starts_with("127.") || address == "::1";
-    if (!loopback && !config_.server.https_enabled) {
+    if (!IsLoopbackAddress(address) && !config_.server.https_enabled) {
       report_.Warn(std::string(field) + " " + address +
                    ": plain HTTP on an address that is not loopback; whoever reaches it can use the model");
     }

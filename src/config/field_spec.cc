@@ -1,7 +1,5 @@
 #include "config/field_spec.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -45,12 +43,6 @@ std::string JoinWithOr(const std::vector<std::string>& items) {
 }
 
 }  // namespace
-
-bool IsIpAddress(const std::string& text) {
-  unsigned char address[sizeof(in6_addr)];
-  if (text.find(':') != std::string::npos) return inet_pton(AF_INET6, text.c_str(), address) == 1;
-  return text.size() <= 32 && inet_pton(AF_INET, text.c_str(), address) == 1;
-}
 
 bool IsEmptyOrIpAddress(const std::string& text) {
   return text.empty() || IsIpAddress(text);
@@ -148,9 +140,7 @@ AllowedValues AllowedValues::Absent(std::string meaning) && {
 std::string AllowedValues::ToString() const {
   std::vector<std::string> parts;
   for (double value : also) parts.push_back(Number(value));
-  if (min && max && *max >= kMaxInt && *min > kMinInt) {
-    parts.push_back("at least " + Number(*min));
-  } else if (min && max && *min > kMinInt) {
+  if (min && max && *min > kMinInt) {
     parts.push_back((min_is_excluded ? "above " + Number(*min) + " up to " : Number(*min) + " to ") +
                     Number(*max));
   } else if (min && !max) {

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "config/ip_address.h"
+
 namespace phalanx {
 
 // The words that the field lists are written in: which values a field allows and what state it is in.
@@ -14,7 +16,6 @@ namespace phalanx {
 // Whether a text value is allowed.
 using TextCheck = bool (*)(const std::string& text);
 
-bool IsIpAddress(const std::string& text);  // parsed by the system; IPv4 at most 32 characters
 bool IsEmptyOrIpAddress(const std::string& text);
 bool IsModelName(const std::string& text);
 bool IsWeightPath(const std::string& text);
@@ -67,7 +68,7 @@ class AllowedValues {
   AllowedValues LaterAbove(double value, std::string reason) &&;
   AllowedValues Absent(std::string meaning) &&;
 
-  // "1024 to 65535", "-1 or 1 to 2147483647", "\"standard\" or \"dmi\""; empty if every value of the type is
+  // "1024 to 65535", "-1 or 1 to 100", "\"standard\" or \"dmi\""; empty if every value of the type is
   // allowed.
   std::string ToString() const;
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
+#include <cstdlib>
 
 namespace phalanx {
 namespace {
@@ -38,7 +40,10 @@ int EditDistance(std::string_view a_name, std::string_view b_name) {
 std::string NearestName(std::string_view name, const std::vector<std::string>& names) {
   std::string nearest;
   int fewest = std::min<int>(3, static_cast<int>(name.size()) / 3) + 1;
+  const auto length = static_cast<int64_t>(name.size());
   for (const std::string& candidate : names) {
+    // The lengths alone already tell of so many edits.
+    if (std::abs(length - static_cast<int64_t>(candidate.size())) >= fewest) continue;
     int distance = EditDistance(name, candidate);
     if (distance < fewest) {
       fewest = distance;

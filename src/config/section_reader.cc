@@ -48,6 +48,8 @@ const SectionDeclaration* SectionWithKey(const std::string& key) {
 
 void WarnUnknown(const std::string& where, const std::string& key, const StringList& known,
                  ConfigReport* report) {
+  constexpr size_t kMaxWarnings = 100;
+  if (report->warnings.size() >= kMaxWarnings) return;
   std::string text = where.empty() ? key : where + "." + key;
   std::string nearest = NearestName(key, known);
   const SectionDeclaration* home = SectionWithKey(key);
@@ -58,8 +60,7 @@ void WarnUnknown(const std::string& where, const std::string& key, const StringL
   } else {
     text += ": unknown key, ignored";
   }
-  constexpr size_t kMaxWarnings = 100;
-  if (report->warnings.size() < kMaxWarnings) report->Warn(std::move(text));
+  report->Warn(std::move(text));
 }
 
 void WarnUnknownKeys(const SectionDeclaration& section, const Json& object, const std::string& prefix,

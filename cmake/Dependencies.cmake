@@ -4,7 +4,7 @@ find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 
-find_package(Boost 1.81 REQUIRED)
+find_package(Boost 1.81 CONFIG REQUIRED)
 add_library(phx_boost INTERFACE)
 target_link_libraries(phx_boost INTERFACE Boost::headers Threads::Threads)
 

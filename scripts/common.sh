@@ -90,7 +90,7 @@ find_rust() {
 # build_in FOLDER [TARGET...] [-- CMAKE ARGUMENT...]: configures FOLDER if it is new or there are arguments, and builds the
 # targets (all without).
 build_in() {
-  local into=$1 found cargo rustc targets=() launcher=()
+  local into=$1 found cargo rustc targets=()
   shift
   while [ $# -gt 0 ] && [ "$1" != -- ]; do
     targets+=(--target "$1")
@@ -101,10 +101,7 @@ build_in() {
   read -r _ cargo rustc <<<"$found"
   export RUSTC=$rustc
   if [ ! -f "$into/build.ninja" ] || [ $# -gt 0 ]; then
-    if command -v ccache >/dev/null; then
-      launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-    fi
-    cmake -S "$root" -B "$into" -G Ninja -DPHX_CARGO="$cargo" "${launcher[@]}" -DCMAKE_BUILD_TYPE=Release "$@"
+    cmake -S "$root" -B "$into" -G Ninja -DPHX_CARGO="$cargo" -DCMAKE_BUILD_TYPE=Release "$@"
   fi
   cmake --build "$into" --parallel "$jobs" "${targets[@]}"
 }

@@ -12,13 +12,13 @@
 namespace phalanx::avx2 {
 namespace {
 
-inline __m256i LoadBytes(const std::byte* p) {
+PHX_INLINE __m256i LoadBytes(const std::byte* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
-inline __m256 LoadHalves(const std::byte* p) {
+PHX_INLINE __m256 LoadHalves(const std::byte* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
-inline __m256i Broadcast4(const int8_t* p) {
+PHX_INLINE __m256i Broadcast4(const int8_t* p) {
   int32_t value;
   __builtin_memcpy(&value, p, 4);
   return _mm256_set1_epi32(value);
@@ -33,7 +33,7 @@ constexpr int kScaleOffset = kFormat == WeightFormat::kQ8_0 ? 512 : 256;
 
 // Eight steps of 8 columns: signed bytes of Q8_0, or nibbles.
 template <WeightFormat kFormat>
-inline void LoadWeights(const std::byte* w, __m256i (&out)[8]) {
+PHX_INLINE void LoadWeights(const std::byte* w, __m256i (&out)[8]) {
   if constexpr (kFormat == WeightFormat::kQ8_0) {
     const __m256i offset = _mm256_set1_epi8(-128);
 #pragma GCC unroll 8
@@ -51,7 +51,7 @@ inline void LoadWeights(const std::byte* w, __m256i (&out)[8]) {
 
 // The exact dot products of one row's group with 8 columns.
 template <WeightFormat kFormat>
-inline __m256i Dot(const __m256i (&w)[8], const int8_t* q, const int32_t* sum_q) {
+PHX_INLINE __m256i Dot(const __m256i (&w)[8], const int8_t* q, const int32_t* sum_q) {
   const __m256i ones = _mm256_set1_epi16(1);
   if constexpr (kFormat == WeightFormat::kQ8_0) {
     __m256i dot = _mm256_setzero_si256();

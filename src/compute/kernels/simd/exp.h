@@ -5,7 +5,7 @@
 namespace phalanx::PHX_ISA {
 
 // See exp_constants.h.
-inline Vec Exp(Vec x) {
+PHX_INLINE Vec Exp(Vec x) {
   using namespace exp_constants;
   const Vec t = Fma(x, Set(kLog2e), Set(kRound));
   const Vec n = Sub(t, Set(kRound));

@@ -8,8 +8,8 @@ namespace phalanx::PHX_ISA {
 namespace {
 
 template <class T, int kRows, int kPanels>
-inline void FloatStep(const std::byte* w, int64_t panel_bytes, const float* x, int64_t x_stride,
-                      Vec (&acc)[kRows][kPanels]) {
+PHX_INLINE void FloatStep(const std::byte* w, int64_t panel_bytes, const float* x, int64_t x_stride,
+                          Vec (&acc)[kRows][kPanels]) {
   Vec columns[kPanels];
 #pragma GCC unroll 4
   for (int j = 0; j < kPanels; ++j)

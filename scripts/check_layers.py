@@ -28,7 +28,7 @@ TOPS = ("app", "testing")
 
 # Header of a library -> the only places that may include it.
 LIBRARIES = {
-    r"boost/": ("serve/http/", "app/chat"),
+    r"boost/": ("serve/http/", "app/"),
     r"prometheus/": ("serve/api/",),
     r"spdlog/": ("base/",),
     r"nlohmann/": ("base/json", "serve/text/"),

@@ -111,7 +111,11 @@ pub unsafe extern "C" fn phx_text_free(memory: *mut libc::c_void) {
 
 /// SAFETY (this and all below): pointers are as the header says.
 #[no_mangle]
-pub unsafe extern "C" fn phx_text_open(path: Slice, model: *mut *mut ModelHandle, error: *mut *mut c_char) -> i32 {
+pub unsafe extern "C" fn phx_text_open(
+    path: Slice,
+    model: *mut *mut ModelHandle,
+    error: *mut *mut c_char,
+) -> i32 {
     guarded(error, || {
         let opened = TextModel::open(Path::new(path.text("path")?))?;
         *model = Box::into_raw(Box::new(ModelHandle(Arc::new(opened))));
@@ -208,7 +212,8 @@ pub unsafe extern "C" fn phx_text_stream_new(
     error: *mut *mut c_char,
 ) -> i32 {
     guarded(error, || {
-        let handle = StreamHandle { model: (*model).0.clone(), stream: Stream::new(skip_special_tokens != 0) };
+        let handle =
+            StreamHandle { model: (*model).0.clone(), stream: Stream::new(skip_special_tokens != 0) };
         *stream = Box::into_raw(Box::new(handle));
         Ok(())
     })

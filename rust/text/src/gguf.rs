@@ -225,7 +225,9 @@ impl Reader<'_> {
     fn string(&mut self, max_bytes: u64) -> Result<String> {
         let length = self.u64()?;
         if length > max_bytes {
-            return Err(self.damaged(&format!("a string of {length} bytes, at most {max_bytes} are plausible")));
+            return Err(
+                self.damaged(&format!("a string of {length} bytes, at most {max_bytes} are plausible"))
+            );
         }
         let bytes = self.bytes(length)?;
         String::from_utf8(bytes).map_err(|_| self.damaged("a string that is not UTF-8"))

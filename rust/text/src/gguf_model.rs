@@ -47,16 +47,16 @@ struct Vocabulary<'a> {
 pub fn load(file: &Path) -> Result<Parts> {
     let metadata = Metadata::read(file, &["tokenizer."])?;
     let vocabulary = Vocabulary::new(file, &metadata)?;
-    let built = vocabulary.build();
     let directory = file.parent().unwrap_or(Path::new("."));
-    let (tokenizer, add_bos, add_eos) = match (vocabulary.tokenizer_beside(directory)?, built) {
-        (Some(beside), Ok((_, add_bos, add_eos))) => (beside, add_bos, add_eos),
-        (Some(beside), Err(_)) => (beside, vocabulary.add_bos(false), vocabulary.add_eos()),
-        (None, built) => built?,
+    let (tokenizer, add_bos, add_eos) = match vocabulary.tokenizer_beside(directory)? {
+        // Its post-processor says what is added around a text.
+        Some(beside) => (beside, false, false),
+        None => vocabulary.build()?,
     };
     let bos_id = vocabulary.id("bos");
     let eos_id = vocabulary.id("eos");
-    let stop_ids: BTreeSet<u32> = ["eos", "eot", "eom"].into_iter().filter_map(|n| vocabulary.id(n)).collect();
+    let stop_ids: BTreeSet<u32> =
+        ["eos", "eot", "eom"].into_iter().filter_map(|n| vocabulary.id(n)).collect();
     Ok(Parts {
         num_ids: vocabulary.tokens.len().max(hf::num_ids(&tokenizer)),
         tokenizer,
@@ -154,8 +154,11 @@ impl<'a> Vocabulary<'a> {
         normalizers.push(Replace::new(" ", SPACE_MARK).map_err(failed)?.into());
         tokenizer.with_normalizer(Some(NormalizerSequence::new(normalizers))).map_err(failed)?;
         tokenizer.with_pre_tokenizer(None::<PreTokenizerWrapper>);
-        let mut decoders: Vec<DecoderWrapper> =
-            vec![Replace::new(SPACE_MARK, " ").map_err(failed)?.into(), ByteFallback::new().into(), Fuse::new().into()];
+        let mut decoders: Vec<DecoderWrapper> = vec![
+            Replace::new(SPACE_MARK, " ").map_err(failed)?.into(),
+            ByteFallback::new().into(),
+            Fuse::new().into(),
+        ];
         if add_space_prefix {
             decoders.push(Strip::new(' ', 1, 0).into());
         }
@@ -195,8 +198,13 @@ impl<'a> Vocabulary<'a> {
 
     /// SentencePiece joins the neighbours whose joint has the highest score. As ranked merges: every way to cut a
     /// token into two tokens, the token with the highest score first; for one token the pair with lower ids first.
-    fn merges_from_scores(&self, vocab: &ahash::AHashMap<String, u32>, scores: &[f32]) -> Vec<(String, String)> {
-        let mergeable = |id: u32| matches!(self.types[id as usize], TYPE_NORMAL | TYPE_UNUSED | TYPE_USER_DEFINED);
+    fn merges_from_scores(
+        &self,
+        vocab: &ahash::AHashMap<String, u32>,
+        scores: &[f32],
+    ) -> Vec<(String, String)> {
+        let mergeable =
+            |id: u32| matches!(self.types[id as usize], TYPE_NORMAL | TYPE_UNUSED | TYPE_USER_DEFINED);
         let mut ranked: Vec<(u32, u32, u32)> = Vec::new(); // joint, left, right
         for (joint, token) in self.tokens.iter().enumerate() {
             if !mergeable(joint as u32) || vocab.get(token) != Some(&(joint as u32)) {
@@ -238,7 +246,8 @@ impl<'a> Vocabulary<'a> {
             return Ok(None);
         }
         let tokenizer = hf::load_tokenizer(directory)?;
-        let ids: HashMap<&str, usize> = self.tokens.iter().enumerate().map(|(id, t)| (t.as_str(), id)).collect();
+        let ids: HashMap<&str, usize> =
+            self.tokens.iter().enumerate().map(|(id, t)| (t.as_str(), id)).collect();
         let vocab = tokenizer.get_vocab(true);
         let agrees = vocab.iter().all(|(token, &id)| ids.get(token.as_str()) == Some(&(id as usize)));
         // Padding rows aside, the file may not know more tokens than tokenizer.json.

@@ -40,7 +40,8 @@ impl<'a> Guard<'a> {
         let mut used = vec![false; (LAST_STAND_IN - FIRST_STAND_IN + 1) as usize];
         for input in inputs {
             for_each_string(input, &mut |text| {
-                let special = text.chars().map(|c| c as u32).filter(|c| (FIRST_STAND_IN..=LAST_STAND_IN).contains(c));
+                let special =
+                    text.chars().map(|c| c as u32).filter(|c| (FIRST_STAND_IN..=LAST_STAND_IN).contains(c));
                 special.for_each(|c| used[(c - FIRST_STAND_IN) as usize] = true);
             });
         }
@@ -77,7 +78,9 @@ impl<'a> Guard<'a> {
                 }
                 if object.keys().any(|key| !is_name(key) && self.guarded(key).is_some()) {
                     let entries = std::mem::take(object);
-                    object.extend(entries.into_iter().map(|(key, value)| (self.guarded(&key).unwrap_or(key), value)));
+                    object.extend(
+                        entries.into_iter().map(|(key, value)| (self.guarded(&key).unwrap_or(key), value)),
+                    );
                     changed = true;
                 }
                 changed
@@ -87,7 +90,8 @@ impl<'a> Guard<'a> {
     }
 
     fn guarded(&self, text: &str) -> Option<String> {
-        let mut starts: Vec<usize> = self.tokens.finder.find_overlapping_iter(text).map(|m| m.start()).collect();
+        let mut starts: Vec<usize> =
+            self.tokens.finder.find_overlapping_iter(text).map(|m| m.start()).collect();
         for token in &self.tokens.texts {
             starts.extend(unfinished(text, token));
         }

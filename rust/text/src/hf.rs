@@ -57,8 +57,7 @@ pub fn load_tokenizer(directory: &Path) -> Result<Tokenizer> {
         }
         return Err(not_found(format!("{}: no such file", path.display())));
     };
-    let mut tokenizer: Tokenizer =
-        text.parse().map_err(|e| invalid(format!("{}: {e}", path.display())))?;
+    let mut tokenizer: Tokenizer = text.parse().map_err(|e| invalid(format!("{}: {e}", path.display())))?;
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(|e| invalid(format!("{}: {e}", path.display())))?;
     Ok(tokenizer)

@@ -142,11 +142,19 @@ impl TextModel {
     }
 
     pub fn token_bytes(&self, id: i32) -> &[u8] {
-        if self.knows(id) { self.token_bytes.get(id as usize) } else { &[] }
+        if self.knows(id) {
+            self.token_bytes.get(id as usize)
+        } else {
+            &[]
+        }
     }
 
     pub fn token_text(&self, id: i32) -> &[u8] {
-        if self.knows(id) { self.token_texts.get(id as usize) } else { &[] }
+        if self.knows(id) {
+            self.token_texts.get(id as usize)
+        } else {
+            &[]
+        }
     }
 
     pub fn token_id(&self, text: &str) -> Option<u32> {
@@ -178,7 +186,8 @@ fn decoding_of(tokenizer: &Tokenizer) -> (Decoding, Spelling) {
         Some(Json::Array(list)) => list.iter().collect(),
         _ => vec![&decoder],
     };
-    let kinds: Vec<&str> = steps.iter().map(|s| s.get("type").and_then(Json::as_str).unwrap_or_default()).collect();
+    let kinds: Vec<&str> =
+        steps.iter().map(|s| s.get("type").and_then(Json::as_str).unwrap_or_default()).collect();
     match kinds[..] {
         ["ByteLevel"] => (Decoding::Bytes, Spelling::ByteLevel),
         ["Metaspace"] if is_string(steps[0], "/replacement", "\u{2581}") => {
@@ -188,7 +197,9 @@ fn decoding_of(tokenizer: &Tokenizer) -> (Decoding, Spelling) {
         ["Replace", "ByteFallback", "Fuse"] if replaces_space_mark(steps[0]) => {
             (Decoding::Bytes, Spelling::SpaceMarkAndBytes)
         }
-        ["Replace", "ByteFallback", "Fuse", "Strip"] if replaces_space_mark(steps[0]) && strips_one_space(steps[3]) => {
+        ["Replace", "ByteFallback", "Fuse", "Strip"]
+            if replaces_space_mark(steps[0]) && strips_one_space(steps[3]) =>
+        {
             (Decoding::BytesStripOneSpace, Spelling::SpaceMarkAndBytes)
         }
         _ => (Decoding::Opaque, Spelling::Opaque),
@@ -217,8 +228,11 @@ struct TokenTables {
 fn token_tables(tokenizer: &Tokenizer, spelling: Spelling, num_ids: usize) -> TokenTables {
     let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
     let byte_of = byte_of_char();
-    let unmap = |text: &str| text.chars().map(|c| byte_of.get(c as usize).copied().flatten()).collect::<Option<Vec<u8>>>();
-    let mut tables = TokenTables { bytes: Blob::default(), texts: Blob::default(), special: Vec::with_capacity(num_ids) };
+    let unmap = |text: &str| {
+        text.chars().map(|c| byte_of.get(c as usize).copied().flatten()).collect::<Option<Vec<u8>>>()
+    };
+    let mut tables =
+        TokenTables { bytes: Blob::default(), texts: Blob::default(), special: Vec::with_capacity(num_ids) };
     for id in 0..num_ids as u32 {
         let added_token = added.get(&id);
         let text = match added_token {
@@ -245,7 +259,11 @@ fn token_tables(tokenizer: &Tokenizer, spelling: Spelling, num_ids: usize) -> To
 /// "<0x0A>" -> 10.
 fn byte_token(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
-    if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
+    if digits.len() == 2 {
+        u8::from_str_radix(digits, 16).ok()
+    } else {
+        None
+    }
 }
 
 /// GPT-2's alphabet, backwards: printable Latin-1 stands for itself, the other bytes for U+0100 and on, in order.

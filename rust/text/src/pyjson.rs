@@ -30,7 +30,9 @@ fn write_value(out: &mut String, value: &Value, style: &Style, depth: usize) -> 
         ValueKind::String => write_string(out, value.as_str().unwrap_or_default(), style),
         ValueKind::Seq | ValueKind::Iterable => {
             let items: Vec<Value> = value.try_iter()?.collect();
-            write_all(out, ('[', ']'), &items, style, depth, |out, item| write_value(out, item, style, depth + 1))?;
+            write_all(out, ('[', ']'), &items, style, depth, |out, item| {
+                write_value(out, item, style, depth + 1)
+            })?;
         }
         ValueKind::Map => {
             let mut keys: Vec<Value> = value.try_iter()?.collect();

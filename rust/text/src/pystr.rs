@@ -7,8 +7,12 @@ use minijinja::{Error, Value};
 pub fn call(text: &str, name: &str, args: &[Value]) -> Option<Result<Value, Error>> {
     match name {
         "title" => Some(Ok(Value::from(title(text)))),
-        "removeprefix" => Some(one(args).map(|prefix| Value::from(text.strip_prefix(&*prefix).unwrap_or(text)))),
-        "removesuffix" => Some(one(args).map(|suffix| Value::from(text.strip_suffix(&*suffix).unwrap_or(text)))),
+        "removeprefix" => {
+            Some(one(args).map(|prefix| Value::from(text.strip_prefix(&*prefix).unwrap_or(text))))
+        }
+        "removesuffix" => {
+            Some(one(args).map(|suffix| Value::from(text.strip_suffix(&*suffix).unwrap_or(text))))
+        }
         "partition" => Some(one(args).map(|sep| partition(text, text.find(&*sep), sep.len(), false))),
         "rpartition" => Some(one(args).map(|sep| partition(text, text.rfind(&*sep), sep.len(), true))),
         "rsplit" => Some(rsplit(text, args)),

@@ -27,7 +27,13 @@ struct Window {
 
 impl Stream {
     pub fn new(skip_special_tokens: bool) -> Stream {
-        Stream { skip_special_tokens, at_start: true, tail: Vec::new(), text: String::new(), window: Window::default() }
+        Stream {
+            skip_special_tokens,
+            at_start: true,
+            tail: Vec::new(),
+            text: String::new(),
+            window: Window::default(),
+        }
     }
 
     pub fn push(&mut self, model: &TextModel, id: i32) -> Result<&str> {
@@ -100,7 +106,8 @@ impl Stream {
     fn emit_window(&mut self, model: &TextModel, last: bool) -> Result<()> {
         let window = &mut self.window;
         let decoded = model.decode(&window.ids, self.skip_special_tokens)?;
-        let unfinished = decoded.ends_with('\u{fffd}') && window.ids.len() - window.emitted < MAX_UNFINISHED_TOKENS;
+        let unfinished =
+            decoded.ends_with('\u{fffd}') && window.ids.len() - window.emitted < MAX_UNFINISHED_TOKENS;
         if (unfinished && !last) || decoded.len() <= window.emitted_bytes {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use crate::model::TextModel;
 use crate::{pyjson, pystr};
 
 /// Instructions that one rendering may execute: far above any real template, and over in seconds.
-const FUEL: u64 = 50_000_000;
+const FUEL: u64 = 20_000_000;
 const RECURSION_LIMIT: usize = 200;
 
 pub struct ChatTemplate {
@@ -145,7 +145,8 @@ impl Variables {
 /// Templates read a model's thoughts under several names; as transformers does, each gets the one that is there.
 fn alias_reasoning(message: &mut Map<String, Json>) {
     let names = ["reasoning_content", "thinking", "reasoning"];
-    let Some(reasoning) = names.iter().find_map(|name| message.get(*name).filter(|v| !v.is_null())).cloned() else {
+    let Some(reasoning) = names.iter().find_map(|name| message.get(*name).filter(|v| !v.is_null())).cloned()
+    else {
         return;
     };
     if !message.contains_key("thinking") {
@@ -289,7 +290,8 @@ mod tests {
 
     #[test]
     fn generation_tags_become_blocks() {
-        let source = "{% if a %}{%- generation -%}x{%+ endgeneration %}{% endif %} generation {% set x = '%}' %}";
+        let source =
+            "{% if a %}{%- generation -%}x{%+ endgeneration %}{% endif %} generation {% set x = '%}' %}";
         let expected = "{% if a %}{%- if true -%}x{%+ endif %}{% endif %} generation {% set x = '%}' %}";
         assert_eq!(without_generation_tags(source), expected);
     }
@@ -300,14 +302,19 @@ mod tests {
 
     #[test]
     fn values_print_as_in_python() {
-        assert_eq!(render("{{ 1e-5 }} {{ none }} {{ true }} {{ [1, 'a'] }}").unwrap(), "1e-05 None True [1, 'a']");
+        assert_eq!(
+            render("{{ 1e-5 }} {{ none }} {{ true }} {{ [1, 'a'] }}").unwrap(),
+            "1e-05 None True [1, 'a']"
+        );
         assert_eq!(render("{{ 'abc'.removeprefix('a') }}{{ 'abc'.upper() }}").unwrap(), "bcABC");
         assert_eq!(
             render("{{ {'b': '<é\\n>', 'a': [1.0, none, true]} | tojson }}").unwrap(),
             "{\"b\": \"<é\\n>\", \"a\": [1.0, null, true]}"
         );
-        assert_eq!(render("{{ {'b': [], 'a': [1]} | tojson(indent=2, sort_keys=true) }}").unwrap(),
-                   "{\n  \"a\": [\n    1\n  ],\n  \"b\": []\n}");
+        assert_eq!(
+            render("{{ {'b': [], 'a': [1]} | tojson(indent=2, sort_keys=true) }}").unwrap(),
+            "{\n  \"a\": [\n    1\n  ],\n  \"b\": []\n}"
+        );
     }
 
     #[test]

@@ -32,7 +32,8 @@ struct ChatTexts {
 
 Result<std::string> ToText(const char* name, const Json& value) {
   if (DeeperThan(value, kMaxDepth)) {
-    return InvalidArgument(std::string(name) + ": nested deeper than " + std::to_string(kMaxDepth) + " levels")
+    return InvalidArgument(std::string(name) + ": nested deeper than " + std::to_string(kMaxDepth) +
+                           " levels")
         .WithParam(name);
   }
   return value.is_null() ? std::string() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -53,10 +54,12 @@ Status Write(const ChatInput& input, ChatTexts* texts) {
 ChatTemplate::ChatTemplate(std::shared_ptr<const Tokenizer> tokenizer, phx_text_template* chat_template)
     : tokenizer_(std::move(tokenizer)), template_(chat_template) {}
 
-ChatTemplate::~ChatTemplate() { phx_text_template_free(template_); }
+ChatTemplate::~ChatTemplate() {
+  phx_text_template_free(template_);
+}
 
-Result<std::shared_ptr<const ChatTemplate>> ChatTemplate::FromModel(std::shared_ptr<const Tokenizer> tokenizer,
-                                                                    std::string override_text) {
+Result<std::shared_ptr<const ChatTemplate>> ChatTemplate::FromModel(
+    std::shared_ptr<const Tokenizer> tokenizer, std::string override_text) {
   CHECK(tokenizer != nullptr);
   phx_text_template* chat_template = nullptr;
   char* error = nullptr;

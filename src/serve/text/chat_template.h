@@ -26,10 +26,12 @@ struct ChatInput {
 };
 
 // Messages -> prompt, with the template of the model's files and the environment of transformers'
-// apply_chat_template. Immutable and thread-safe. `content` is a string or null: the caller joins parts.
+// apply_chat_template. Immutable and thread-safe. As there, `content` is a string or null (the caller joins parts),
+// and the `arguments` of a tool call are best given as an object, not as the text of one.
 class ChatTemplate {
  public:
-  // override_text: not empty: this template instead of the model's. Errors: NotFound if there is neither;
+  // override_text: not empty: this template instead of the model's. A template is code, bounded in time but not in
+  // every way: it comes from the operator, never from a request. Errors: NotFound if there is neither;
   // InvalidArgument if a template doesn't parse (the message has the line).
   static Result<std::shared_ptr<const ChatTemplate>> FromModel(std::shared_ptr<const Tokenizer> tokenizer,
                                                                std::string override_text = "");

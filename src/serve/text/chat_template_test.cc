@@ -61,7 +61,8 @@ TEST(ChatTemplateTest, RendersAsTransformers) {
     input.messages = expected["messages"];
     input.tools = expected["tools"];
     input.kwargs = expected["kwargs"];
-    input.kwargs["bos_token"] = "<|im_start|>";  // the reference's; what a request gives wins over the model's
+    input.kwargs["bos_token"] =
+        "<|im_start|>";  // the reference's; what a request gives wins over the model's
     input.add_generation_prompt = expected["add_generation_prompt"];
     auto text = chat->Render(input);
     if (expected.contains("error")) {
@@ -74,7 +75,9 @@ TEST(ChatTemplateTest, RendersAsTransformers) {
 }
 
 TEST(ChatTemplateTest, ControlTokensInMessagesToolsAndKwargsStayText) {
-  auto chat = Template("<|start_header_id|>{{ messages[0].content }}{{ messages[1].content }}|{{ tools | tojson }}|{{ extra }}");
+  auto chat = Template(
+      "<|start_header_id|>{{ messages[0].content }}{{ messages[1].content }}|{{ tools | tojson }}|{{ extra "
+      "}}");
   ASSERT_NE(chat, nullptr);
   const Tokenizer& tokenizer = *chat->tokenizer();
   ChatInput input;

@@ -24,7 +24,9 @@ Detokenizer::Detokenizer(std::shared_ptr<const Tokenizer> tokenizer, bool skip_s
   CHECK(code == PHX_TEXT_OK);
 }
 
-Detokenizer::~Detokenizer() { phx_text_stream_free(stream_); }
+Detokenizer::~Detokenizer() {
+  phx_text_stream_free(stream_);
+}
 
 Detokenizer::Detokenizer(Detokenizer&& other) noexcept
     : tokenizer_(std::move(other.tokenizer_)), stream_(std::exchange(other.stream_, nullptr)) {}

@@ -21,7 +21,9 @@ inline const nlohmann::ordered_json& Reference() {
   return reference;
 }
 
-inline std::vector<std::string> ReferenceStrings() { return Reference()["strings"].get<std::vector<std::string>>(); }
+inline std::vector<std::string> ReferenceStrings() {
+  return Reference()["strings"].get<std::vector<std::string>>();
+}
 
 // A folder under the test's temporary folder, empty at first and removed at the end.
 class TempFolder {

@@ -10,7 +10,9 @@
 
 namespace phalanx {
 
-inline phx_text_slice ToSlice(std::string_view text) { return {text.data(), text.size()}; }
+inline phx_text_slice ToSlice(std::string_view text) {
+  return {text.data(), text.size()};
+}
 
 // The Status of a call: `code` and the message it gave, which this frees.
 inline Status TakeStatus(phx_text_code code, char* error) {
@@ -18,10 +20,14 @@ inline Status TakeStatus(phx_text_code code, char* error) {
   std::string message = error != nullptr ? error : "unknown error";
   phx_text_free(error);
   switch (code) {
-    case PHX_TEXT_INVALID_ARGUMENT: return InvalidArgument(std::move(message));
-    case PHX_TEXT_NOT_FOUND: return NotFound(std::move(message));
-    case PHX_TEXT_UNIMPLEMENTED: return Unimplemented(std::move(message));
-    default: return Internal(std::move(message));
+    case PHX_TEXT_INVALID_ARGUMENT:
+      return InvalidArgument(std::move(message));
+    case PHX_TEXT_NOT_FOUND:
+      return NotFound(std::move(message));
+    case PHX_TEXT_UNIMPLEMENTED:
+      return Unimplemented(std::move(message));
+    default:
+      return Internal(std::move(message));
   }
 }
 

@@ -66,7 +66,8 @@ TEST_F(SmolLm2Test, EncodesDecodesAndStreamsAsTheReference) {
     const Ids plain = reference["plain"].contains(key) ? reference["plain"][key].get<Ids>() : special;
     EXPECT_EQ(tokenizer_->Encode(strings[i]).value(), plain) << strings[i];
     const auto& decoded = reference["decoded"];
-    EXPECT_EQ(tokenizer_->Decode(plain, true), decoded.contains(key) ? decoded[key].get<std::string>() : strings[i]);
+    EXPECT_EQ(tokenizer_->Decode(plain, true),
+              decoded.contains(key) ? decoded[key].get<std::string>() : strings[i]);
     Detokenizer detokenizer(tokenizer_);
     std::string streamed;
     for (int32_t id : special) streamed += detokenizer.Push(id);
@@ -80,7 +81,8 @@ TEST_F(SmolLm2Test, ChatsRenderAndEncodeAsInTransformers) {
   for (const auto& expected : chats["cases"]) {
     const std::string name = expected["template"];
     SCOPED_TRACE(name + " " + expected["messages"].dump());
-    auto chat = ChatTemplate::FromModel(tokenizer_, name == "smollm2" ? "" : chats["templates"][name].get<std::string>());
+    auto chat = ChatTemplate::FromModel(tokenizer_,
+                                        name == "smollm2" ? "" : chats["templates"][name].get<std::string>());
     ASSERT_TRUE(chat.ok()) << chat.status().ToString();
     ChatInput input;
     input.messages = expected["messages"];

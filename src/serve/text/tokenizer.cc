@@ -6,7 +6,9 @@
 namespace phalanx {
 namespace {
 
-std::string ToString(phx_text_slice slice) { return slice.size == 0 ? "" : std::string(slice.data, slice.size); }
+std::string ToString(phx_text_slice slice) {
+  return slice.size == 0 ? "" : std::string(slice.data, slice.size);
+}
 
 }  // namespace
 
@@ -26,7 +28,9 @@ Tokenizer::Tokenizer(phx_text_model* model) : model_(model) {
   has_chat_template_ = info.has_chat_template != 0;
 }
 
-Tokenizer::~Tokenizer() { phx_text_close(model_); }
+Tokenizer::~Tokenizer() {
+  phx_text_close(model_);
+}
 
 Result<std::vector<int32_t>> Tokenizer::Encode(std::string_view text, EncodeOptions options) const {
   int32_t* ids = nullptr;
@@ -51,9 +55,13 @@ std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special_to
   return result;
 }
 
-std::string Tokenizer::TokenBytes(int32_t id) const { return ToString(phx_text_token_bytes(model_, id)); }
+std::string Tokenizer::TokenBytes(int32_t id) const {
+  return ToString(phx_text_token_bytes(model_, id));
+}
 
-std::string Tokenizer::TokenText(int32_t id) const { return ToString(phx_text_token_text(model_, id)); }
+std::string Tokenizer::TokenText(int32_t id) const {
+  return ToString(phx_text_token_text(model_, id));
+}
 
 std::optional<int32_t> Tokenizer::TokenId(std::string_view text) const {
   const int32_t id = phx_text_token_id(model_, ToSlice(text));
@@ -61,6 +69,8 @@ std::optional<int32_t> Tokenizer::TokenId(std::string_view text) const {
   return id;
 }
 
-bool Tokenizer::IsSpecial(int32_t id) const { return phx_text_is_special(model_, id) != 0; }
+bool Tokenizer::IsSpecial(int32_t id) const {
+  return phx_text_is_special(model_, id) != 0;
+}
 
 }  // namespace phalanx

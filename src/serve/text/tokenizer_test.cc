@@ -13,7 +13,9 @@ using Ids = std::vector<int32_t>;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-std::string GoldenModel() { return std::string(PHX_SOURCE_DIR) + "/tests/golden/data/llama-f32/model"; }
+std::string GoldenModel() {
+  return std::string(PHX_SOURCE_DIR) + "/tests/golden/data/llama-f32/model";
+}
 
 std::shared_ptr<Tokenizer> Open(const std::string& path) {
   auto opened = Tokenizer::Open(path);
@@ -146,7 +148,8 @@ TEST(TokenizerTest, GgufAddsBosAndEosIfToldTo) {
 
 TEST(TokenizerTest, UnknownPreTokenizerIsRefusedUnlessTokenizerJsonAgrees) {
   TempFolder folder;
-  const std::string path = folder.Write("a.gguf", CrossingGguf("made-up").Finish());
+  GgufBytes gguf = CrossingGguf("made-up");
+  const std::string path = folder.Write("a.gguf", gguf.Add("tokenizer.ggml.add_bos_token", true).Finish());
   auto refused = Tokenizer::Open(path);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.status().code(), StatusCode::kUnimplemented);
@@ -162,21 +165,38 @@ TEST(TokenizerTest, UnknownPreTokenizerIsRefusedUnlessTokenizerJsonAgrees) {
   for (const std::string token : crossing["tokens"]) vocab.emplace(token, vocab.size());
   nlohmann::json added = nlohmann::json::array();
   for (const std::string token : crossing["control"]) {
-    added.push_back({{"id", vocab.size() + added.size()}, {"content", token}, {"special", true}, {"normalized", false},
-                     {"single_word", false}, {"lstrip", false}, {"rstrip", false}});
+    added.push_back({{"id", vocab.size() + added.size()},
+                     {"content", token},
+                     {"special", true},
+                     {"normalized", false},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false}});
   }
   const nlohmann::json bytes_only = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
-  const nlohmann::json json = {{"version", "1.0"},
-                               {"added_tokens", added},
-                               {"pre_tokenizer", bytes_only},
-                               {"decoder", bytes_only},
-                               {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", crossing["merges"]}}}};
+  const nlohmann::json adds_bos = {
+      {"type", "TemplateProcessing"},
+      {"single",
+       {{{"SpecialToken", {{"id", "<|im_start|>"}, {"type_id", 0}}}},
+        {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+      {"pair", nlohmann::json::array()},
+      {"special_tokens",
+       {{"<|im_start|>", {{"id", "<|im_start|>"}, {"ids", {1500}}, {"tokens", {"<|im_start|>"}}}}}}};
+  const nlohmann::json json = {
+      {"version", "1.0"},
+      {"post_processor", adds_bos},
+      {"added_tokens", added},
+      {"pre_tokenizer", bytes_only},
+      {"decoder", bytes_only},
+      {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", crossing["merges"]}}}};
   folder.Write("tokenizer.json", json.dump());
   auto tokenizer = Open(path);
   ASSERT_NE(tokenizer, nullptr);
   const std::string text = ReferenceStrings()[crossing["strings"][30].get<size_t>()];
-  EXPECT_EQ(Encode(*tokenizer, text, {.parse_special = true}), crossing["ids"]["gpt-2"][30].get<Ids>());
+  const Ids expected = crossing["ids"]["gpt-2"][30].get<Ids>();
+  EXPECT_EQ(Encode(*tokenizer, text, {.add_special_tokens = false, .parse_special = true}), expected);
+  EXPECT_EQ(Encode(*tokenizer, "", {}), Ids{1500}) << "once, by tokenizer.json";
 }
 
 TEST(TokenizerTest, SentencePieceOfGgufEncodesAsSentencePiece) {

@@ -97,7 +97,8 @@ Status SharedMemory::Punch(size_t offset, size_t bytes) {
   return Status::Ok();
 }
 
-Result<SharedMapping> SharedMapping::Map(const SharedMemory& memory, size_t offset, size_t bytes, bool writable) {
+Result<SharedMapping> SharedMapping::Map(const SharedMemory& memory, size_t offset, size_t bytes, bool writable,
+                                         Pages pages) {
   if (bytes > memory.size() || offset > memory.size() - bytes) {
     return Internal("a shared segment of " + std::to_string(memory.size()) + " bytes does not hold " +
                     std::to_string(bytes) + " bytes at " + std::to_string(offset));
@@ -112,7 +113,8 @@ Result<SharedMapping> SharedMapping::Map(const SharedMemory& memory, size_t offs
   mapping.size_ = mapped_bytes;
   if (memory.reserved_huge_pages()) {
     mapping.huge_pages_ = HugePages::kReserved;
-  } else if (bytes >= kHugePageBytes && TransparentHugePagesAllowed() && ::madvise(data, bytes, MADV_HUGEPAGE) == 0) {
+  } else if (pages == Pages::kHuge && bytes >= kHugePageBytes && TransparentHugePagesAllowed() &&
+             ::madvise(data, bytes, MADV_HUGEPAGE) == 0) {
     mapping.huge_pages_ = HugePages::kTransparent;
   }
   return mapping;

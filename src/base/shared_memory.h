@@ -48,9 +48,12 @@ class SharedMemory {
 // A part of a segment as this process sees it. Unmapped when it goes; outlives the SharedMemory.
 class SharedMapping {
  public:
-  // `offset` must be a multiple of the page size; pages of 2 MiB also need offset and address aligned to that, which
-  // Map sees to for the address. Asks for huge pages where that can succeed.
-  static Result<SharedMapping> Map(const SharedMemory& memory, size_t offset, size_t bytes, bool writable);
+  // kHuge asks for huge pages where that can succeed: for what is read from end to end, not for what is touched here
+  // and there, since each touch then takes 2 MiB.
+  enum class Pages { kOrdinary, kHuge };
+  // `offset` must be a multiple of the page size, and of 2 MiB for huge pages to be had.
+  static Result<SharedMapping> Map(const SharedMemory& memory, size_t offset, size_t bytes, bool writable,
+                                   Pages pages = Pages::kOrdinary);
 
   SharedMapping() = default;
   ~SharedMapping();

@@ -15,6 +15,9 @@ struct SequenceStart {
   SequenceId id = 0;
   int32_t choice = 0;             // which of the request's n sequences: part of the randomness
   int32_t num_prompt_tokens = 0;  // tokens at lower positions are the prompt, the others output (penalties differ)
+  // The most tokens that the sequence can come to have (prompt + max_tokens): some rope types choose their frequencies
+  // by it. 0: no more than the model was trained for.
+  int64_t reserved_length = 0;
   SamplingParams sampling;
 };
 

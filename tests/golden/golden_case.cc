@@ -98,7 +98,7 @@ double GoldenTolerance(const GoldenCase& golden, int64_t n, int depth) {
   const double rounding = golden.quantizes ? 1.0 / 256 : 1.0 / (1 << 24);
   // Errors of 8 bits are independent between products: the sum's grows as its own size does.
   const double of_sum = golden.quantizes ? rounding : rounding * std::sqrt(static_cast<double>(n));
-  return of_sum * (golden.quantizes ? std::sqrt(depth + 1.0) * 4 : kMargin * (depth + 1));
+  return of_sum * (golden.quantizes ? std::sqrt(depth + 3.0) * 4 : kMargin * (depth + 1));
 }
 
 Difference LargestDifference(const float* a, const GoldenArray& b) {

@@ -36,7 +36,8 @@ std::vector<int32_t> PromptOf(const Options& options, int64_t vocab_size) {
 Status Generate(const Options& options) {
   Clock::time_point start = Clock::now();
   ASSIGN_OR_RETURN(const std::unique_ptr<PackedModel> packed, PackedModel::Load(options.model));
-  std::printf("packed %.1f MB in %.0f ms\n", static_cast<double>(packed->store().packed_bytes()) / 1e6, Milliseconds(start));
+  std::printf("packed %.1f MB in %.0f ms\n", static_cast<double>(packed->store().packed_bytes()) / 1e6,
+              Milliseconds(start));
   const KernelTable* kernels = nullptr;
   ASSIGN_OR_RETURN(kernels, SelectKernels(options.harness.kernels));
   SingleCommunicator alone;
@@ -45,7 +46,8 @@ Status Generate(const Options& options) {
   const std::vector<int32_t> prompt = PromptOf(options, vocab);
   const int64_t longest = static_cast<int64_t>(prompt.size()) + options.steps;
   harness_options.num_blocks = (longest / harness_options.block_size + 1) * options.rows + 1;
-  ASSIGN_OR_RETURN(const std::unique_ptr<ModelHarness> harness, ModelHarness::Create(*packed, &alone, harness_options));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ModelHarness> harness,
+                   ModelHarness::Create(*packed, &alone, harness_options));
 
   std::vector<HarnessStep> next;
   double prefill = 0;
@@ -55,13 +57,17 @@ Status Generate(const Options& options) {
     start = Clock::now();
     for (size_t at = 0; at < prompt.size(); at += static_cast<size_t>(options.chunk)) {
       const size_t end = std::min(at + static_cast<size_t>(options.chunk), prompt.size());
-      ASSIGN_OR_RETURN(logits, harness->Run({{sequence, {prompt.begin() + static_cast<long>(at), prompt.begin() + static_cast<long>(end)}}}, false));
+      ASSIGN_OR_RETURN(
+          logits,
+          harness->Run(
+              {{sequence, {prompt.begin() + static_cast<long>(at), prompt.begin() + static_cast<long>(end)}}},
+              false));
     }
     prefill = Milliseconds(start);
     next.push_back({sequence, {kernels->row_max(logits.data(), vocab).index}});
   }
-  std::printf("kernels %s, prompt of %zu: %.2f ms (%.0f tokens/s)\n", std::string(kernels->name).c_str(), prompt.size(), prefill,
-              1000.0 * static_cast<double>(prompt.size()) / prefill);
+  std::printf("kernels %s, prompt of %zu: %.2f ms (%.0f tokens/s)\n", std::string(kernels->name).c_str(),
+              prompt.size(), prefill, 1000.0 * static_cast<double>(prompt.size()) / prefill);
   std::vector<int32_t> tokens{next[0].tokens[0]};
   start = Clock::now();
   for (int i = 1; i < options.steps; ++i) {
@@ -73,7 +79,8 @@ Status Generate(const Options& options) {
   }
   if (options.steps > 1) {
     const double step = Milliseconds(start) / (options.steps - 1);
-    std::printf("%d rows: %.3f ms per step, %.1f tokens/s\n", options.rows, step, 1000.0 * options.rows / step);
+    std::printf("%d rows: %.3f ms per step, %.1f tokens/s\n", options.rows, step,
+                1000.0 * options.rows / step);
   }
   for (int32_t token : tokens) std::printf("%d ", token);
   std::printf("\n");

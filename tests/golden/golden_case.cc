@@ -85,7 +85,8 @@ GoldenCase LoadGoldenCase(const std::string& name) {
     GoldenArray array;
     array.shape = entry["shape"].get<std::vector<int64_t>>();
     array.values.resize(static_cast<size_t>(array.rows() * array.cols()));
-    const size_t begin = entry["offset"].get<size_t>() * sizeof(float), size = array.values.size() * sizeof(float);
+    const size_t begin = entry["offset"].get<size_t>() * sizeof(float),
+                 size = array.values.size() * sizeof(float);
     CHECK(begin + size <= bytes->size());
     std::memcpy(array.values.data(), bytes->data() + begin, size);
     golden.arrays.emplace(key, std::move(array));

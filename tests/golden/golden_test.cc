@@ -21,7 +21,8 @@ class GoldenTest : public testing::TestWithParam<std::string> {
     CHECK(harness.ok());
     return std::move(harness).value();
   }
-  std::vector<float> Run(ModelHarness& harness, int sequence, const std::vector<int32_t>& ids, bool all_rows) {
+  std::vector<float> Run(ModelHarness& harness, int sequence, const std::vector<int32_t>& ids,
+                         bool all_rows) {
     Result<std::vector<float>> logits = harness.Run({{sequence, ids}}, all_rows);
     CHECK(logits.ok());
     return std::move(logits).value();
@@ -46,8 +47,9 @@ TEST_P(GoldenTest, HiddenStates) {
     const Difference worst = LargestDifference(values, *expected);
     const double allowed = GoldenTolerance(golden_, widest_sum(), depth++) * worst.scale;
     if (worst.difference <= allowed) return;
-    first_wrong = std::string(name) + " at row " + std::to_string(worst.row) + ", column " + std::to_string(worst.col) +
-                  ": off by " + std::to_string(worst.difference) + ", allowed " + std::to_string(allowed);
+    first_wrong = std::string(name) + " at row " + std::to_string(worst.row) + ", column " +
+                  std::to_string(worst.col) + ": off by " + std::to_string(worst.difference) + ", allowed " +
+                  std::to_string(allowed);
   });
   const int sequence = harness->AddSequence(golden_.ReservedLength(static_cast<int64_t>(prompt.ids.size())));
   Run(*harness, sequence, prompt.ids, true);
@@ -62,7 +64,8 @@ TEST_P(GoldenTest, LogitsOfEveryPrompt) {
     const GoldenArray* expected = golden_.Find("prompt" + std::to_string(k) + ".logits");
     ASSERT_NE(expected, nullptr);
     std::unique_ptr<ModelHarness> harness = NewHarness();
-    const int sequence = harness->AddSequence(golden_.ReservedLength(static_cast<int64_t>(prompt.ids.size())));
+    const int sequence =
+        harness->AddSequence(golden_.ReservedLength(static_cast<int64_t>(prompt.ids.size())));
     const std::vector<float> logits = Run(*harness, sequence, prompt.ids, true);
     ASSERT_EQ(expected->cols(), harness->vocab_size());
     const int64_t skipped = static_cast<int64_t>(prompt.ids.size()) - expected->rows();
@@ -83,12 +86,15 @@ TEST_P(GoldenTest, GreedyTokens) {
     const int sequence = harness->AddSequence();
     std::vector<float> logits = Run(*harness, sequence, prompt.ids, false);
     for (size_t step = 0; step < prompt.greedy.size(); ++step) {
-      const int32_t best = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-      const double scale = std::abs(*std::max_element(logits.begin(), logits.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
+      const int32_t best =
+          static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+      const double scale = std::abs(*std::max_element(
+          logits.begin(), logits.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
       ++total;
       if (prompt.lead[step] > 2 * allowed * scale) {
         ++compared;
-        ASSERT_EQ(best, prompt.greedy[step]) << "prompt " << k << " step " << step << " lead " << prompt.lead[step];
+        ASSERT_EQ(best, prompt.greedy[step])
+            << "prompt " << k << " step " << step << " lead " << prompt.lead[step];
       }
       // Goes on with the reference's token, so that one near tie does not end the comparison.
       logits = Run(*harness, sequence, {prompt.greedy[step]}, false);
@@ -100,7 +106,8 @@ TEST_P(GoldenTest, GreedyTokens) {
 
 std::string TestName(const testing::TestParamInfo<std::string>& param) {
   std::string name = param.param;
-  std::replace_if(name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;
 }
 

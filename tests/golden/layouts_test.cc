@@ -19,7 +19,8 @@ struct Scenario {
 };
 
 // Logits of every position of the prompt and of the reference's next tokens, fed one by one.
-std::vector<float> RunScenario(const GoldenCase& golden, const PackedModel& packed, Communicator& tp, const Scenario& scenario) {
+std::vector<float> RunScenario(const GoldenCase& golden, const PackedModel& packed, Communicator& tp,
+                               const Scenario& scenario) {
   Result<std::unique_ptr<ModelHarness>> created = ModelHarness::Create(packed, &tp, scenario.harness);
   CHECK(created.ok());
   ModelHarness& harness = **created;
@@ -33,11 +34,13 @@ std::vector<float> RunScenario(const GoldenCase& golden, const PackedModel& pack
   std::vector<float> all;
   const size_t vocab = static_cast<size_t>(harness.vocab_size());
   for (size_t at = 0, round = 0; at < tokens.size(); ++round) {
-    const size_t length = at < prompt_length ? std::min(static_cast<size_t>(scenario.chunk), prompt_length - at) : 1;
+    const size_t length =
+        at < prompt_length ? std::min(static_cast<size_t>(scenario.chunk), prompt_length - at) : 1;
     std::vector<HarnessStep> steps;
     if (scenario.crowd) steps.push_back({own - 1, std::vector<int32_t>(round % 3 == 0 ? 11 : 1, 8)});
     const size_t first_row = scenario.crowd ? steps[0].tokens.size() : 0;
-    steps.push_back({own, {tokens.begin() + static_cast<long>(at), tokens.begin() + static_cast<long>(at + length)}});
+    steps.push_back(
+        {own, {tokens.begin() + static_cast<long>(at), tokens.begin() + static_cast<long>(at + length)}});
     if (scenario.crowd) steps.push_back({own + 1, std::vector<int32_t>(round == 0 ? 40 : 1, 31)});
     Result<std::vector<float>> logits = harness.Run(steps, true);
     CHECK(logits.ok());
@@ -137,19 +140,22 @@ TEST_P(LayoutsTest, TensorParallel) {
     }
   }
   // Models that are made to be split 8 ways must not pass by being split nowhere.
-  const bool wide = golden_.name.starts_with("wide") || golden_.name.starts_with("gguf") || golden_.name.starts_with("llama");
+  const bool wide = golden_.name.starts_with("wide") || golden_.name.starts_with("gguf") ||
+                    golden_.name.starts_with("llama");
   EXPECT_EQ(splits, wide ? 4 : splits);
 }
 
 std::string TestName(const testing::TestParamInfo<std::string>& param) {
   std::string name = param.param;
-  std::replace_if(name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, LayoutsTest,
-                         testing::Values("llama-f32", "llama-bf16", "mistral-f32", "bias-f32", "rope-dynamic-f16", "wide-f16", "gguf-mixed",
-                                         "gguf-q8_0", "gguf-q4_0", "gguf-q4_1"),
+                         testing::Values("llama-f32", "llama-bf16", "mistral-f32", "bias-f32",
+                                         "rope-dynamic-f16", "wide-f16", "gguf-mixed", "gguf-q8_0",
+                                         "gguf-q4_0", "gguf-q4_1"),
                          TestName);
 
 // The same 16-bit weights, from safetensors shards and from a GGUF file with permuted rows: only the rope divisors, stored as
@@ -158,7 +164,8 @@ TEST(CheckpointSources, GgufAndSafetensorsAgree) {
   const GoldenCase wide = LoadGoldenCase("wide-f16"), gguf = LoadGoldenCase("gguf-f16");
   std::vector<float> results[2];
   for (int i = 0; i < 2; ++i) {
-    Result<std::unique_ptr<PackedModel>> packed = PackedModel::Load(i == 0 ? wide.model_path : gguf.model_path);
+    Result<std::unique_ptr<PackedModel>> packed =
+        PackedModel::Load(i == 0 ? wide.model_path : gguf.model_path);
     ASSERT_TRUE(packed.ok()) << packed.status().ToString();
     SingleCommunicator single;
     results[i] = RunScenario(wide, **packed, single, {});

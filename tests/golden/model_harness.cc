@@ -21,7 +21,9 @@ Result<std::unique_ptr<PackedModel>> PackedModel::Load(const std::string& path) 
   return packed;
 }
 
-PackedModel::~PackedModel() { std::free(weights_); }
+PackedModel::~PackedModel() {
+  std::free(weights_);
+}
 
 ModelHarness::ModelHarness(const PackedModel& packed, const HarnessOptions& options)
     : options_(options),

@@ -33,7 +33,8 @@ class KvCache {
   int64_t num_blocks() const { return num_blocks_; }
   // Page head of block 0; block b follows at b * page_head_bytes().
   std::byte* Pages(int32_t layer, int32_t kv_head) const {
-    return plane_ + (static_cast<size_t>(layer) * static_cast<size_t>(shape_.num_kv_heads) + static_cast<size_t>(kv_head)) *
+    return plane_ + (static_cast<size_t>(layer) * static_cast<size_t>(shape_.num_kv_heads) +
+                     static_cast<size_t>(kv_head)) *
                         static_cast<size_t>(num_blocks_) * shape_.page_head_bytes();
   }
   size_t plane_bytes() const { return shape_.block_bytes() * static_cast<size_t>(num_blocks_); }

@@ -18,7 +18,8 @@ void Activations::QuantizeRows(const KernelTable& kernels, int64_t begin, int64_
 }
 
 void Activations::Quantize(const LayerContext& context) {
-  context.ForRows(rows_, width_, [&](int64_t begin, int64_t end) { QuantizeRows(*context.kernels, begin, end); });
+  context.ForRows(rows_, width_,
+                  [&](int64_t begin, int64_t end) { QuantizeRows(*context.kernels, begin, end); });
 }
 
 }  // namespace phalanx

@@ -30,8 +30,9 @@ void AttentionPlan::Build(const ForwardBatch& batch) {
   });
 }
 
-Attention::Attention(const WeightStore& store, const std::byte* weights, const std::string& prefix, int32_t layer,
-                     const TensorParallelShard& shard, const LayerContext& context, const KvCache* cache)
+Attention::Attention(const WeightStore& store, const std::byte* weights, const std::string& prefix,
+                     int32_t layer, const TensorParallelShard& shard, const LayerContext& context,
+                     const KvCache* cache)
     : layer_(layer), cache_(cache) {
   const ModelConfig& config = store.config();
   head_dim_ = config.head_dim;
@@ -47,8 +48,8 @@ Attention::Attention(const WeightStore& store, const std::byte* weights, const s
   o_ = RowParallel(store, weights, prefix + "o", config.output_segments, context);
 }
 
-void Attention::RotateAndStore(const KernelTable& kernels, const ForwardSequence& sequence, int32_t begin, int32_t end,
-                               int kv, const RopeTable& rope, Activations* qkv) const {
+void Attention::RotateAndStore(const KernelTable& kernels, const ForwardSequence& sequence, int32_t begin,
+                               int32_t end, int kv, const RopeTable& rope, Activations* qkv) const {
   const KvCacheShape& shape = cache_->shape();
   const int64_t group = num_heads_ / num_kv_heads_;
   std::byte* pages = cache_->Pages(layer_, kv);
@@ -74,8 +75,8 @@ void Attention::RotateAndStore(const KernelTable& kernels, const ForwardSequence
   }
 }
 
-void Attention::Attend(const KernelTable& kernels, const AttentionPlan::Item& item, int kv, const Activations& qkv,
-                       float* scratch, Activations* out) const {
+void Attention::Attend(const KernelTable& kernels, const AttentionPlan::Item& item, int kv,
+                       const Activations& qkv, float* scratch, Activations* out) const {
   const KvCacheShape& shape = cache_->shape();
   const int64_t group = num_heads_ / num_kv_heads_;
   const int64_t row = item.sequence->first_row + item.row_begin;
@@ -100,7 +101,8 @@ void Attention::Attend(const KernelTable& kernels, const AttentionPlan::Item& it
 }
 
 Status Attention::Forward(const LayerContext& context, const ForwardBatch& batch, const AttentionPlan& plan,
-                          const RopeTable& rope, const Activations& x, DecoderScratch* scratch, float* out) const {
+                          const RopeTable& rope, const Activations& x, DecoderScratch* scratch,
+                          float* out) const {
   const KernelTable& kernels = *context.kernels;
   Activations& qkv = scratch->qkv;
   qkv.Resize(x.rows(), (num_heads_ + 2 * num_kv_heads_) * head_dim_);
@@ -118,7 +120,8 @@ Status Attention::Forward(const LayerContext& context, const ForwardBatch& batch
         const int64_t last = std::min<int64_t>(end - sequence.first_row, sequence.num_rows);
         if (first >= last) continue;
         for (int kv = 0; kv < kv_heads; ++kv) {
-          RotateAndStore(kernels, sequence, static_cast<int32_t>(first), static_cast<int32_t>(last), kv, rope, &qkv);
+          RotateAndStore(kernels, sequence, static_cast<int32_t>(first), static_cast<int32_t>(last), kv, rope,
+                         &qkv);
         }
       }
     });
@@ -134,7 +137,8 @@ Status Attention::Forward(const LayerContext& context, const ForwardBatch& batch
       if (i >= num_items) return;
       const AttentionPlan::Item& item = plan.items()[static_cast<size_t>(i / kv_heads)];
       const int kv = static_cast<int>(i % kv_heads);
-      if (!plan.stores_first()) RotateAndStore(kernels, *item.sequence, item.row_begin, item.row_end, kv, rope, &qkv);
+      if (!plan.stores_first())
+        RotateAndStore(kernels, *item.sequence, item.row_begin, item.row_end, kv, rope, &qkv);
       Attend(kernels, item, kv, qkv, own, &scratch->attention);
     }
   });

@@ -52,19 +52,21 @@ class Attention {
   Attention(const WeightStore& store, const std::byte* weights, const std::string& prefix, int32_t layer,
             const TensorParallelShard& shard, const LayerContext& context, const KvCache* cache);
 
-  bool wants_quantized() const { return q_.wants_quantized() || k_.wants_quantized() || v_.wants_quantized(); }
+  bool wants_quantized() const {
+    return q_.wants_quantized() || k_.wants_quantized() || v_.wants_quantized();
+  }
 
   // Stores the rows' keys and values, then out [rows, hidden] = o(attention), complete on every rank. x is quantised if
   // wants_quantized().
-  Status Forward(const LayerContext& context, const ForwardBatch& batch, const AttentionPlan& plan, const RopeTable& rope,
-                 const Activations& x, DecoderScratch* scratch, float* out) const;
+  Status Forward(const LayerContext& context, const ForwardBatch& batch, const AttentionPlan& plan,
+                 const RopeTable& rope, const Activations& x, DecoderScratch* scratch, float* out) const;
 
  private:
   // Rotates and stores the keys, and rotates the queries, of rows [begin, end) of the sequence for kv head `kv`.
-  void RotateAndStore(const KernelTable& kernels, const ForwardSequence& sequence, int32_t begin, int32_t end, int kv,
-                      const RopeTable& rope, Activations* qkv) const;
-  void Attend(const KernelTable& kernels, const AttentionPlan::Item& item, int kv, const Activations& qkv, float* scratch,
-              Activations* out) const;
+  void RotateAndStore(const KernelTable& kernels, const ForwardSequence& sequence, int32_t begin, int32_t end,
+                      int kv, const RopeTable& rope, Activations* qkv) const;
+  void Attend(const KernelTable& kernels, const AttentionPlan::Item& item, int kv, const Activations& qkv,
+              float* scratch, Activations* out) const;
 
   int64_t QOffset(int64_t head) const { return head * head_dim_; }
   int64_t KOffset(int64_t kv) const { return (num_heads_ + kv) * head_dim_; }

@@ -27,7 +27,8 @@ void AddAndNorm(const LayerContext& context, StepState* step, bool adds_part, co
 }
 
 DecoderLayer::DecoderLayer(const WeightStore& store, const std::byte* weights, int32_t layer,
-                           const TensorParallelShard& shard, const LayerContext& context, const KvCache* cache)
+                           const TensorParallelShard& shard, const LayerContext& context,
+                           const KvCache* cache)
     : name_("layer" + std::to_string(layer)),
       attn_norm_(FindVector(store, weights, name_ + ".attn_norm")),
       mlp_norm_(FindVector(store, weights, name_ + ".mlp_norm")),
@@ -39,8 +40,8 @@ Status DecoderLayer::Forward(const LayerContext& context, StepState* step, const
   const int64_t rows = step->hidden.rows(), width = step->hidden.width();
   step->part.Resize(rows, width);
   AddAndNorm(context, step, false, attn_norm_, eps_, attention_.wants_quantized());
-  RETURN_IF_ERROR(attention_.Forward(context, *step->batch, step->plan, step->rope, step->normed, &step->scratch,
-                                     step->part.Row(0)));
+  RETURN_IF_ERROR(attention_.Forward(context, *step->batch, step->plan, step->rope, step->normed,
+                                     &step->scratch, step->part.Row(0)));
   if (trace) trace(name_ + ".attention", step->part.Row(0), rows, width);
   AddAndNorm(context, step, true, mlp_norm_, eps_, mlp_.wants_quantized());
   RETURN_IF_ERROR(mlp_.Forward(context, step->normed, &step->scratch, step->part.Row(0)));

@@ -29,8 +29,8 @@ class DecoderLayer {
   // See Model::Trace; null most of the time.
   using Trace = std::function<void(std::string_view, const float*, int64_t, int64_t)>;
 
-  DecoderLayer(const WeightStore& store, const std::byte* weights, int32_t layer, const TensorParallelShard& shard,
-               const LayerContext& context, const KvCache* cache);
+  DecoderLayer(const WeightStore& store, const std::byte* weights, int32_t layer,
+               const TensorParallelShard& shard, const LayerContext& context, const KvCache* cache);
 
   Status Forward(const LayerContext& context, StepState* step, const Trace& trace) const;
 

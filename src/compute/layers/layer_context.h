@@ -25,7 +25,8 @@ struct LayerContext {
       if (rows > 0) fn(int64_t{0}, rows);
       return;
     }
-    threads->ParallelFor(static_cast<long>(rows), 1, [&fn](long begin, long end, int) { fn(int64_t{begin}, int64_t{end}); });
+    threads->ParallelFor(static_cast<long>(rows), 1,
+                         [&fn](long begin, long end, int) { fn(int64_t{begin}, int64_t{end}); });
   }
 };
 

@@ -15,7 +15,8 @@ const float* FindVector(const WeightStore& store, const std::byte* weights, cons
   return tensor == nullptr ? nullptr : reinterpret_cast<const float*>(weights + tensor->offset);
 }
 
-ColumnParallel::ColumnParallel(const WeightStore& store, const std::byte* weights, const std::string& name, Slice slice)
+ColumnParallel::ColumnParallel(const WeightStore& store, const std::byte* weights, const std::string& name,
+                               Slice slice)
     : w_(store.Matrix(name, weights)), bias_(FindVector(store, weights, name + ".bias")), slice_(slice) {
   CHECK(slice.begin >= 0 && slice.begin <= slice.end && slice.end <= w_.n);
 }
@@ -46,7 +47,8 @@ void ForwardColumns(const LayerContext& context, const Activations& x, std::span
   if (x.rows() == 0) return;
   int64_t total_bytes = 0;
   for (const ColumnTask& task : tasks) {
-    total_bytes += (task.linear->end_panel() - task.linear->first_panel()) * static_cast<int64_t>(task.linear->panel_bytes());
+    total_bytes += (task.linear->end_panel() - task.linear->first_panel()) *
+                   static_cast<int64_t>(task.linear->panel_bytes());
   }
   const int threads = context.threads->size();
   context.threads->Run([&](int thread) {
@@ -57,19 +59,22 @@ void ForwardColumns(const LayerContext& context, const Activations& x, std::span
       const ColumnParallel& linear = *task.linear;
       const int64_t bytes = static_cast<int64_t>(linear.panel_bytes());
       const int64_t panels = linear.end_panel() - linear.first_panel();
-      const auto panel_at = [&](int64_t at) { return std::clamp<int64_t>((at - task_begin + bytes - 1) / bytes, 0, panels); };
-      const int64_t first = begin <= task_begin ? 0 : panel_at(begin), last = end <= task_begin ? 0 : panel_at(end);
+      const auto panel_at = [&](int64_t at) {
+        return std::clamp<int64_t>((at - task_begin + bytes - 1) / bytes, 0, panels);
+      };
+      const int64_t first = begin <= task_begin ? 0 : panel_at(begin),
+                    last = end <= task_begin ? 0 : panel_at(end);
       if (first < last) {
-        linear.ForwardPanels(*context.kernels, x, linear.first_panel() + first, linear.first_panel() + last, task.out,
-                             task.out_stride);
+        linear.ForwardPanels(*context.kernels, x, linear.first_panel() + first, linear.first_panel() + last,
+                             task.out, task.out_stride);
       }
       task_begin += panels * bytes;
     }
   });
 }
 
-RowParallel::RowParallel(const WeightStore& store, const std::byte* weights, const std::string& name, int segments,
-                         const LayerContext& context)
+RowParallel::RowParallel(const WeightStore& store, const std::byte* weights, const std::string& name,
+                         int segments, const LayerContext& context)
     : w_(store.Matrix(name, weights)), bias_(FindVector(store, weights, name + ".bias")) {
   CHECK(segments % context.tp_size() == 0);
   slice_ = SliceOf(w_.k, context.tp_size(), context.tp_rank());
@@ -96,7 +101,8 @@ Status RowParallel::Forward(const LayerContext& context, const Activations& x, f
     args.out_stride = w_.n;
     context.kernels->mat_mul(args);
     if (bias_ == nullptr || !alone) return;
-    for (int64_t row = 0; row < rows; ++row) context.kernels->add(bias_ + begin, end - begin, args.out + row * w_.n);
+    for (int64_t row = 0; row < rows; ++row)
+      context.kernels->add(bias_ + begin, end - begin, args.out + row * w_.n);
   });
   if (alone) return Status::Ok();
   RETURN_IF_ERROR(context.tp->AllReduce({out, static_cast<size_t>(rows * w_.n)}));

@@ -37,8 +37,8 @@ class ColumnParallel {
 
   // Outputs of panels [panel_begin, panel_end), clipped to the slice, for all rows of x: out [x.rows, width()], row
   // stride `out_stride`. x is quantised already if wants_quantized().
-  void ForwardPanels(const KernelTable& kernels, const Activations& x, int64_t panel_begin, int64_t panel_end, float* out,
-                     int64_t out_stride) const;
+  void ForwardPanels(const KernelTable& kernels, const Activations& x, int64_t panel_begin, int64_t panel_end,
+                     float* out, int64_t out_stride) const;
 
  private:
   PackedMatrix w_;

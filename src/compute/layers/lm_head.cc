@@ -5,12 +5,14 @@
 
 namespace phalanx {
 
-Embedding::Embedding(const WeightStore& store, const std::byte* weights) : w_(store.Matrix("embed", weights)) {}
+Embedding::Embedding(const WeightStore& store, const std::byte* weights)
+    : w_(store.Matrix("embed", weights)) {}
 
 Status Embedding::Forward(const LayerContext& context, std::span<const int32_t> token_ids, float* out) const {
   for (int32_t id : token_ids) {
     if (id < 0 || id >= w_.n) {
-      return InvalidArgument("token id " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(w_.n));
+      return InvalidArgument("token id " + std::to_string(id) + " is outside the vocabulary of " +
+                             std::to_string(w_.n));
     }
   }
   context.ForRows(static_cast<int64_t>(token_ids.size()), w_.k, [&](int64_t begin, int64_t end) {

@@ -4,13 +4,14 @@
 
 namespace phalanx {
 
-Mlp::Mlp(const WeightStore& store, const std::byte* weights, const std::string& prefix, const TensorParallelShard& shard,
-         const LayerContext& context)
+Mlp::Mlp(const WeightStore& store, const std::byte* weights, const std::string& prefix,
+         const TensorParallelShard& shard, const LayerContext& context)
     : gate_(store, weights, prefix + "gate", shard.intermediate),
       up_(store, weights, prefix + "up", shard.intermediate),
       down_(store, weights, prefix + "down", store.config().down_segments, context) {}
 
-Status Mlp::Forward(const LayerContext& context, const Activations& x, DecoderScratch* scratch, float* out) const {
+Status Mlp::Forward(const LayerContext& context, const Activations& x, DecoderScratch* scratch,
+                    float* out) const {
   const KernelTable& kernels = *context.kernels;
   const int64_t rows = x.rows(), width = gate_.width();
   if (rows == 0) return Status::Ok();

@@ -13,7 +13,9 @@ std::vector<double> PlainFrequencies(double theta, int dim) {
   return f;
 }
 
-double YarnScale(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1; }
+double YarnScale(double factor, double mscale) {
+  return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1;
+}
 
 void ScaleLlama3(const RopeConfig& rope, std::vector<double>* f) {
   const double original = static_cast<double>(rope.original_max_position);
@@ -24,7 +26,8 @@ void ScaleLlama3(const RopeConfig& rope, std::vector<double>* f) {
       value /= rope.factor;
       continue;
     }
-    const double t = (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+    const double t =
+        (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
     value = (1 - t) * value / rope.factor + t * value;
   }
 }
@@ -57,28 +60,34 @@ void ScaleYarn(const RopeConfig& rope, RopeFrequencies* result) {
 }
 
 void ScaleLongRope(const RopeConfig& rope, int64_t reserved_length, RopeFrequencies* result) {
-  const std::vector<float>& factors = reserved_length > rope.original_max_position ? rope.long_factor : rope.short_factor;
-  for (size_t i = 0; i < result->frequency.size(); ++i) result->frequency[i] /= static_cast<double>(factors[i]);
+  const std::vector<float>& factors =
+      reserved_length > rope.original_max_position ? rope.long_factor : rope.short_factor;
+  for (size_t i = 0; i < result->frequency.size(); ++i)
+    result->frequency[i] /= static_cast<double>(factors[i]);
   if (rope.attention_factor) {
     result->amplitude = *rope.attention_factor;
   } else if (rope.factor > 1) {
-    result->amplitude = std::sqrt(1 + std::log(rope.factor) / std::log(static_cast<double>(rope.original_max_position)));
+    result->amplitude =
+        std::sqrt(1 + std::log(rope.factor) / std::log(static_cast<double>(rope.original_max_position)));
   }
 }
 
 double DynamicTheta(const RopeConfig& rope, int64_t reserved_length) {
   const double trained = static_cast<double>(rope.max_position);
   const double length = std::max(static_cast<double>(reserved_length), trained);
-  return rope.theta * std::pow(rope.factor * length / trained - (rope.factor - 1), rope.dim / (rope.dim - 2.0));
+  return rope.theta *
+         std::pow(rope.factor * length / trained - (rope.factor - 1), rope.dim / (rope.dim - 2.0));
 }
 
 }  // namespace
 
 RopeFrequencies ComputeRopeFrequencies(const RopeConfig& rope, int64_t reserved_length) {
   RopeFrequencies result;
-  const double theta = rope.type == RopeConfig::Type::kDynamic ? DynamicTheta(rope, reserved_length) : rope.theta;
+  const double theta =
+      rope.type == RopeConfig::Type::kDynamic ? DynamicTheta(rope, reserved_length) : rope.theta;
   result.frequency = PlainFrequencies(theta, rope.dim);
-  for (size_t i = 0; i < rope.divisors.size(); ++i) result.frequency[i] /= static_cast<double>(rope.divisors[i]);
+  for (size_t i = 0; i < rope.divisors.size(); ++i)
+    result.frequency[i] /= static_cast<double>(rope.divisors[i]);
   switch (rope.type) {
     case RopeConfig::Type::kDefault:
     case RopeConfig::Type::kDynamic:

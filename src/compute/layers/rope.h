@@ -35,8 +35,8 @@ class RopeTable {
 
   RopeConfig rope_;
   int half_;
-  bool by_length_;             // whether a sequence's reserved length matters
-  RopeFrequencies short_;      // of reserved length 0
+  bool by_length_;         // whether a sequence's reserved length matters
+  RopeFrequencies short_;  // of reserved length 0
   ScratchBuffer<float> table_;
 };
 

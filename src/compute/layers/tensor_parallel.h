@@ -8,8 +8,9 @@ namespace phalanx {
 
 // What one rank of an attention-tp group computes of a model.
 struct TensorParallelShard {
-  Slice heads;         // query heads
-  Slice kv_heads;      // the key/value heads that they read; with fewer heads than ranks, several ranks hold the same
+  Slice heads;  // query heads
+  Slice
+      kv_heads;  // the key/value heads that they read; with fewer heads than ranks, several ranks hold the same
   Slice intermediate;  // columns of the MLP
 };
 

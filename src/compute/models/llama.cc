@@ -41,7 +41,8 @@ class Llama : public Model {
 Status Llama::Forward(const ForwardBatch& batch, std::span<float> logits) {
   const int64_t rows = batch.num_tokens(), hidden = config_.hidden_size;
   if (rows == 0) return Status::Ok();
-  CHECK(static_cast<int64_t>(logits.size()) >= static_cast<int64_t>(batch.logits_rows.size()) * config_.vocab_size);
+  CHECK(static_cast<int64_t>(logits.size()) >=
+        static_cast<int64_t>(batch.logits_rows.size()) * config_.vocab_size);
   step_.batch = &batch;
   step_.plan.Build(batch);
   step_.rope.Fill(context_, batch);
@@ -64,7 +65,8 @@ void Llama::GatherLogitsRows(const ForwardBatch& batch) {
     const int64_t row = batch.logits_rows[static_cast<size_t>(i)];
     CHECK(row >= i && row < batch.num_tokens());
     if (row == i) continue;
-    std::memcpy(step_.hidden.Row(i), step_.hidden.Row(row), static_cast<size_t>(config_.hidden_size) * sizeof(float));
+    std::memcpy(step_.hidden.Row(i), step_.hidden.Row(row),
+                static_cast<size_t>(config_.hidden_size) * sizeof(float));
   }
   step_.hidden.Resize(wanted, config_.hidden_size);
 }
@@ -82,10 +84,11 @@ Result<std::unique_ptr<Model>> BuildLlama(const WeightStore& store, const ModelC
   const KvCacheShape& shape = context.cache->shape();
   if (shape.num_layers != store.config().num_layers || shape.num_kv_heads != shard.kv_heads.size() ||
       shape.head_dim != store.config().head_dim) {
-    return InvalidArgument("the key/value cache has " + std::to_string(shape.num_layers) + " layers of " +
-                           std::to_string(shape.num_kv_heads) + " heads of " + std::to_string(shape.head_dim) +
-                           "; the rank needs " + std::to_string(store.config().num_layers) + " of " +
-                           std::to_string(shard.kv_heads.size()) + " of " + std::to_string(store.config().head_dim));
+    return InvalidArgument(
+        "the key/value cache has " + std::to_string(shape.num_layers) + " layers of " +
+        std::to_string(shape.num_kv_heads) + " heads of " + std::to_string(shape.head_dim) +
+        "; the rank needs " + std::to_string(store.config().num_layers) + " of " +
+        std::to_string(shard.kv_heads.size()) + " of " + std::to_string(store.config().head_dim));
   }
   return std::unique_ptr<Model>(std::make_unique<Llama>(store, context, layer_context, shard));
 }

@@ -20,7 +20,7 @@ namespace phalanx {
 struct ModelContext {
   const KernelTable* kernels = nullptr;
   ThreadTeam* threads = nullptr;
-  Communicator* attn_tp = nullptr;  // never null; size 1 for tp 1
+  Communicator* attn_tp = nullptr;     // never null; size 1 for tp 1
   const std::byte* weights = nullptr;  // packed weights of the store, all tasks done
   KvCache* cache = nullptr;
 };

@@ -61,8 +61,8 @@ constexpr GgmlType kGgmlTypes[] = {
     {34, "TQ1_0", 256, 54, {}},
     {35, "TQ2_0", 256, 66, {}},
 };
-constexpr std::string_view kRemovedTypes[] = {"Q4_2", "Q4_3", "Q4_0_4_4", "Q4_0_4_8", "Q4_0_8_8", "IQ4_NL_4_4",
-                                              "IQ4_NL_4_8", "IQ4_NL_8_8"};
+constexpr std::string_view kRemovedTypes[] = {"Q4_2",     "Q4_3",       "Q4_0_4_4",   "Q4_0_4_8",
+                                              "Q4_0_8_8", "IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8"};
 constexpr uint32_t kRemovedIds[] = {4, 5, 31, 32, 33, 36, 37, 38};
 
 class ByteReader {
@@ -172,7 +172,8 @@ Status GgufCheckpoint::Parse() {
 
 Status GgufCheckpoint::ReadMetadata(ByteReader& reader, uint64_t count) {
   if (count > reader.left() / 13) {  // key length, type and one byte of value at least
-    return Bad("the header counts " + std::to_string(count) + " metadata entries, more than the file can hold");
+    return Bad("the header counts " + std::to_string(count) +
+               " metadata entries, more than the file can hold");
   }
   for (uint64_t i = 0; i < count; ++i) {
     std::string_view key;
@@ -262,7 +263,8 @@ Status GgufCheckpoint::ReadScalar(ByteReader& reader, uint32_t type, const std::
   return read ? Status::Ok() : Truncated(key);
 }
 
-Status GgufCheckpoint::SkipArray(ByteReader& reader, const std::string& key, int depth, GgufArray* array) const {
+Status GgufCheckpoint::SkipArray(ByteReader& reader, const std::string& key, int depth,
+                                 GgufArray* array) const {
   if (!reader.Read(&array->element_type) || !reader.Read(&array->count)) return Truncated(key);
   array->data = reader.at();
   const uint32_t type = array->element_type;
@@ -309,12 +311,14 @@ Status GgufCheckpoint::ReadTensor(ByteReader& reader, CheckpointTensor* tensor, 
   if (!reader.ReadString(&name)) return Truncated("the table of tensors");
   const std::string shown = "tensor '" + Shown(name) + "'";
   if (!reader.Read(&num_dims)) return Truncated(shown);
-  if (num_dims < 1 || num_dims > 4) return Bad(shown + ": " + std::to_string(num_dims) + " dimensions; 1 to 4 are allowed");
+  if (num_dims < 1 || num_dims > 4)
+    return Bad(shown + ": " + std::to_string(num_dims) + " dimensions; 1 to 4 are allowed");
   uint64_t elements = 1;
   for (uint32_t d = 0; d < num_dims; ++d) {
     uint64_t dim = 0;
     if (!reader.Read(&dim)) return Truncated(shown);
-    if (dim == 0 || dim > kMaxElements / elements) return Bad(shown + ": dimension " + std::to_string(dim) + " is out of range");
+    if (dim == 0 || dim > kMaxElements / elements)
+      return Bad(shown + ": dimension " + std::to_string(dim) + " is out of range");
     elements *= dim;
     tensor->shape.insert(tensor->shape.begin(), static_cast<int64_t>(dim));
   }
@@ -331,7 +335,8 @@ Status GgufCheckpoint::ReadTensor(ByteReader& reader, CheckpointTensor* tensor, 
   if (type == std::end(kGgmlTypes)) return Bad(shown + ": unknown type " + std::to_string(type_id));
   const uint64_t row = static_cast<uint64_t>(tensor->shape.back());
   if (row % type->block != 0) {
-    return Bad(shown + ": its rows of " + std::to_string(row) + " are not whole blocks of " + std::string(type->name));
+    return Bad(shown + ": its rows of " + std::to_string(row) + " are not whole blocks of " +
+               std::string(type->name));
   }
   tensor->name = std::string(name);
   tensor->type_name = std::string(type->name);
@@ -341,7 +346,8 @@ Status GgufCheckpoint::ReadTensor(ByteReader& reader, CheckpointTensor* tensor, 
   return Status::Ok();
 }
 
-Status GgufCheckpoint::PlaceTensors(uint64_t data_begin, uint64_t alignment, std::vector<CheckpointTensor>& tensors,
+Status GgufCheckpoint::PlaceTensors(uint64_t data_begin, uint64_t alignment,
+                                    std::vector<CheckpointTensor>& tensors,
                                     const std::vector<uint64_t>& offsets) const {
   const uint64_t size = file_.size();
   const uint64_t data_bytes = data_begin < size ? size - data_begin : 0;
@@ -350,8 +356,8 @@ Status GgufCheckpoint::PlaceTensors(uint64_t data_begin, uint64_t alignment, std
     order[i] = i;
     const std::string shown = "tensor '" + Shown(tensors[i].name) + "'";
     if (offsets[i] % alignment != 0) {
-      return Bad(shown + ": its offset " + std::to_string(offsets[i]) + " is not a multiple of the alignment " +
-                 std::to_string(alignment));
+      return Bad(shown + ": its offset " + std::to_string(offsets[i]) +
+                 " is not a multiple of the alignment " + std::to_string(alignment));
     }
     if (offsets[i] > data_bytes || tensors[i].bytes > data_bytes - offsets[i]) {
       return Bad(shown + ": its " + std::to_string(tensors[i].bytes) + " bytes at offset " +
@@ -364,7 +370,8 @@ Status GgufCheckpoint::PlaceTensors(uint64_t data_begin, uint64_t alignment, std
   for (size_t i = 1; i < order.size(); ++i) {
     const size_t before = order[i - 1], after = order[i];
     if (offsets[before] + tensors[before].bytes > offsets[after]) {
-      return Bad("tensors '" + Shown(tensors[before].name) + "' and '" + Shown(tensors[after].name) + "' overlap");
+      return Bad("tensors '" + Shown(tensors[before].name) + "' and '" + Shown(tensors[after].name) +
+                 "' overlap");
     }
   }
   return Status::Ok();

@@ -44,7 +44,8 @@ class MetadataReader {
     const GgufValue* value = Find(key);
     const GgufArray* array = value == nullptr ? nullptr : std::get_if<GgufArray>(value);
     if (array == nullptr) return Integer(key, fallback);
-    if (array->count == 0 || (array->element_type != 4 && array->element_type != 5)) return Wrong(key, "32-bit integers"), fallback;
+    if (array->count == 0 || (array->element_type != 4 && array->element_type != 5))
+      return Wrong(key, "32-bit integers"), fallback;
     int32_t first = 0, other = 0;
     std::memcpy(&first, array->data, 4);
     for (uint64_t i = 1; i < array->count; ++i) {
@@ -80,14 +81,16 @@ std::vector<float> FloatTensor(const Checkpoint& checkpoint, std::string_view na
   return values;
 }
 
-Status ReadRope(const std::string& path, MetadataReader& reader, const Checkpoint& checkpoint, ModelConfig* config) {
+Status ReadRope(const std::string& path, MetadataReader& reader, const Checkpoint& checkpoint,
+                ModelConfig* config) {
   RopeConfig& rope = config->rope;
   rope.theta = reader.Number("rope.freq_base", 10000.0);
   rope.dim = static_cast<int>(reader.Integer("rope.dimension_count", config->head_dim));
   rope.max_position = config->max_position;
   rope.original_max_position = reader.Integer("rope.scaling.original_context_length", config->max_position);
   rope.factor = reader.Number("rope.scaling.factor", reader.Number("rope.scale_linear", 1.0));
-  const std::string type = reader.Text("rope.scaling.type", reader.Has("rope.scale_linear") ? "linear" : "none");
+  const std::string type =
+      reader.Text("rope.scaling.type", reader.Has("rope.scale_linear") ? "linear" : "none");
   rope.short_factor = FloatTensor(checkpoint, "rope_factors_short.weight");
   rope.long_factor = FloatTensor(checkpoint, "rope_factors_long.weight");
   rope.divisors = FloatTensor(checkpoint, "rope_freqs.weight");
@@ -97,14 +100,16 @@ Status ReadRope(const std::string& path, MetadataReader& reader, const Checkpoin
     rope.type = RopeConfig::Type::kYarn;
     rope.beta_fast = reader.Number("rope.scaling.yarn_beta_fast", 32);
     rope.beta_slow = reader.Number("rope.scaling.yarn_beta_slow", 1);
-    const double given = reader.Number("rope.scaling.yarn_attn_factor", reader.Number("rope.scaling.attn_factor", 1.0));
+    const double given =
+        reader.Number("rope.scaling.yarn_attn_factor", reader.Number("rope.scaling.attn_factor", 1.0));
     rope.attention_factor = given * (rope.factor > 1 ? 1 + 0.1 * __builtin_log(rope.factor) : 1.0);
     if (reader.Number("rope.scaling.yarn_ext_factor", 1.0) != 1.0) {
       return Unimplemented(path + ": rope.scaling.yarn_ext_factor other than 1");
     }
   } else if (type == "longrope") {
     rope.type = RopeConfig::Type::kLongRope;
-    if (reader.Has("rope.scaling.attn_factor")) rope.attention_factor = reader.Number("rope.scaling.attn_factor", 1.0);
+    if (reader.Has("rope.scaling.attn_factor"))
+      rope.attention_factor = reader.Number("rope.scaling.attn_factor", 1.0);
     if (!reader.Has("rope.scaling.factor") && rope.original_max_position > 0) {
       rope.factor = static_cast<double>(rope.max_position) / static_cast<double>(rope.original_max_position);
     }
@@ -114,7 +119,9 @@ Status ReadRope(const std::string& path, MetadataReader& reader, const Checkpoin
   return reader.status();
 }
 
-bool HasTensor(const Checkpoint& checkpoint, std::string_view name) { return checkpoint.Find(name) != nullptr; }
+bool HasTensor(const Checkpoint& checkpoint, std::string_view name) {
+  return checkpoint.Find(name) != nullptr;
+}
 
 // The type that most bytes of the file have: what the checkpoint "is".
 std::string MainType(const Checkpoint& checkpoint) {
@@ -132,7 +139,8 @@ Result<std::string> Architecture(const std::string& path, const GgufMetadata& me
   const std::string_view* name = it == metadata.end() ? nullptr : std::get_if<std::string_view>(&it->second);
   if (name == nullptr) return InvalidArgument(path + ": metadata 'general.architecture' is missing");
   if (*name != "llama") {
-    return Unimplemented(path + ": architecture '" + std::string(name->substr(0, 64)) + "' is not built; known: llama");
+    return Unimplemented(path + ": architecture '" + std::string(name->substr(0, 64)) +
+                         "' is not built; known: llama");
   }
   return std::string(*name);
 }
@@ -145,19 +153,23 @@ int64_t NumTokens(const GgufMetadata& metadata) {
 
 }  // namespace
 
-Result<ModelConfig> ConfigFromGguf(const std::string& path, const GgufMetadata& metadata, const Checkpoint& checkpoint) {
+Result<ModelConfig> ConfigFromGguf(const std::string& path, const GgufMetadata& metadata,
+                                   const Checkpoint& checkpoint) {
   ASSIGN_OR_RETURN(const std::string arch, Architecture(path, metadata));
   if (auto it = metadata.find("split.count"); it != metadata.end()) {
     const int64_t* count = std::get_if<int64_t>(&it->second);
     if (count != nullptr && *count > 1) {
-      return Unimplemented(path + ": one of " + std::to_string(*count) + " files of a split model; merge them into one");
+      return Unimplemented(path + ": one of " + std::to_string(*count) +
+                           " files of a split model; merge them into one");
     }
   }
   MetadataReader reader(path, metadata, arch);
-  if (reader.Integer("expert_count", 0) > 0) return Unimplemented(path + ": mixture of experts (llama.expert_count)");
+  if (reader.Integer("expert_count", 0) > 0)
+    return Unimplemented(path + ": mixture of experts (llama.expert_count)");
 
   const int64_t tokens = NumTokens(metadata);
-  const int64_t layers = reader.RequiredInteger("block_count"), heads = reader.Heads("attention.head_count", 0);
+  const int64_t layers = reader.RequiredInteger("block_count"),
+                heads = reader.Heads("attention.head_count", 0);
   const int64_t kv_heads = reader.Heads("attention.head_count_kv", heads);
   ModelConfig config;
   config.architecture = arch;

@@ -9,6 +9,7 @@
 namespace phalanx {
 
 // ModelConfig of a GGUF file's metadata and tensor names. Unimplemented names an architecture or option that is not built.
-Result<ModelConfig> ConfigFromGguf(const std::string& path, const GgufMetadata& metadata, const Checkpoint& checkpoint);
+Result<ModelConfig> ConfigFromGguf(const std::string& path, const GgufMetadata& metadata,
+                                   const Checkpoint& checkpoint);
 
 }  // namespace phalanx

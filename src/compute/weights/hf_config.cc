@@ -43,21 +43,25 @@ Status ReadRopeType(const std::string& where, const std::string& name, RopeConfi
       return Status::Ok();
     }
   }
-  return Unimplemented(where + ": rope_type '" + name + "'; known: default, linear, dynamic, llama3, yarn, longrope");
+  return Unimplemented(where + ": rope_type '" + name +
+                       "'; known: default, linear, dynamic, llama3, yarn, longrope");
 }
 
 Status ReadRope(JsonFields& fields, const ModelConfig& config, RopeConfig* rope) {
   ASSIGN_OR_RETURN(const Json object, RopeObject(fields));
   JsonFields inner(fields.where() + ": rope parameters", object);
-  RETURN_IF_ERROR(ReadRopeType(fields.where(), inner.Text("rope_type", inner.Text("type", "default")), &rope->type));
+  RETURN_IF_ERROR(
+      ReadRopeType(fields.where(), inner.Text("rope_type", inner.Text("type", "default")), &rope->type));
 
   rope->theta = inner.Number("rope_theta", fields.Number("rope_theta", 10000));
   const double partial = inner.Number("partial_rotary_factor", fields.Number("partial_rotary_factor", 1));
-  if (!(partial > 0 && partial <= 1)) return InvalidArgument(fields.where() + ": 'partial_rotary_factor' must lie in (0, 1]");
+  if (!(partial > 0 && partial <= 1))
+    return InvalidArgument(fields.where() + ": 'partial_rotary_factor' must lie in (0, 1]");
   rope->dim = static_cast<int>(config.head_dim * partial);
   rope->max_position = config.max_position;
-  rope->original_max_position = fields.Integer(
-      "original_max_position_embeddings", inner.Integer("original_max_position_embeddings", config.max_position));
+  rope->original_max_position =
+      fields.Integer("original_max_position_embeddings",
+                     inner.Integer("original_max_position_embeddings", config.max_position));
   const double ratio = static_cast<double>(config.max_position) /
                        static_cast<double>(std::max<int64_t>(rope->original_max_position, 1));
   rope->factor = inner.Number("factor", ratio);
@@ -91,7 +95,8 @@ Status ReadWindows(JsonFields& fields, const std::string& model_type, ModelConfi
     if ((*types)[i] == "full_attention") {
       config->layer_window[i] = 0;
     } else if ((*types)[i] != "sliding_attention" || window == 0) {
-      return Unimplemented(fields.where() + ": layer_types[" + std::to_string(i) + "] is " + (*types)[i].dump());
+      return Unimplemented(fields.where() + ": layer_types[" + std::to_string(i) + "] is " +
+                           (*types)[i].dump());
     }
   }
   return Status::Ok();
@@ -169,16 +174,20 @@ Status CheckRopeConfig(const std::string& where, const RopeConfig& rope, int32_t
   if (!(rope.factor > 0)) return bad("factor must be positive");
   if (rope.original_max_position < 1) return bad("original_max_position_embeddings must be positive");
   const size_t half = static_cast<size_t>(rope.dim) / 2;
-  if (rope.type == RopeConfig::Type::kLongRope && (rope.short_factor.size() != half || rope.long_factor.size() != half)) {
+  if (rope.type == RopeConfig::Type::kLongRope &&
+      (rope.short_factor.size() != half || rope.long_factor.size() != half)) {
     return bad("short_factor and long_factor need " + std::to_string(half) + " entries, found " +
                std::to_string(rope.short_factor.size()) + " and " + std::to_string(rope.long_factor.size()));
   }
-  if (rope.type == RopeConfig::Type::kLlama3 && !(rope.high_freq_factor > rope.low_freq_factor && rope.low_freq_factor > 0)) {
+  if (rope.type == RopeConfig::Type::kLlama3 &&
+      !(rope.high_freq_factor > rope.low_freq_factor && rope.low_freq_factor > 0)) {
     return bad("high_freq_factor must be above low_freq_factor, and that above 0");
   }
-  if (rope.type == RopeConfig::Type::kDynamic && rope.dim < 4) return bad("type dynamic needs at least 4 rotated elements");
+  if (rope.type == RopeConfig::Type::kDynamic && rope.dim < 4)
+    return bad("type dynamic needs at least 4 rotated elements");
   if (!rope.divisors.empty() && rope.divisors.size() != half) {
-    return bad("rope_freqs.weight has " + std::to_string(rope.divisors.size()) + " entries instead of " + std::to_string(half));
+    return bad("rope_freqs.weight has " + std::to_string(rope.divisors.size()) + " entries instead of " +
+               std::to_string(half));
   }
   for (const std::vector<float>* factors : {&rope.short_factor, &rope.long_factor, &rope.divisors}) {
     for (float f : *factors) {
@@ -199,13 +208,16 @@ int64_t CountTokens(const std::string& tokenizer_json_path) {
   return counter.count();
 }
 
-Status SetModelCounts(const std::string& where, int64_t layers, int64_t heads, int64_t kv_heads, int64_t head_dim,
-                      ModelConfig* config) {
-  const std::pair<const char*, int64_t> counts[] = {
-      {"layers", layers}, {"attention heads", heads}, {"key/value heads", kv_heads}, {"the head size", head_dim}};
+Status SetModelCounts(const std::string& where, int64_t layers, int64_t heads, int64_t kv_heads,
+                      int64_t head_dim, ModelConfig* config) {
+  const std::pair<const char*, int64_t> counts[] = {{"layers", layers},
+                                                    {"attention heads", heads},
+                                                    {"key/value heads", kv_heads},
+                                                    {"the head size", head_dim}};
   for (const auto& [name, count] : counts) {
     if (count < 1 || count > 65536) {
-      return InvalidArgument(where + ": number of " + name + " " + std::to_string(count) + " is out of range");
+      return InvalidArgument(where + ": number of " + name + " " + std::to_string(count) +
+                             " is out of range");
     }
   }
   config->num_layers = static_cast<int32_t>(layers);
@@ -226,10 +238,12 @@ Status CheckModelConfig(const std::string& where, const ModelConfig& config) {
     }
   }
   if (config.num_heads % config.num_kv_heads != 0) {
-    return InvalidArgument(where + ": " + std::to_string(config.num_heads) + " attention heads are not a multiple of " +
-                           std::to_string(config.num_kv_heads) + " key/value heads");
+    return InvalidArgument(where + ": " + std::to_string(config.num_heads) +
+                           " attention heads are not a multiple of " + std::to_string(config.num_kv_heads) +
+                           " key/value heads");
   }
-  if (!(config.rms_norm_eps >= 0 && config.rms_norm_eps < 1)) return InvalidArgument(where + ": rms_norm_eps is out of range");
+  if (!(config.rms_norm_eps >= 0 && config.rms_norm_eps < 1))
+    return InvalidArgument(where + ": rms_norm_eps is out of range");
   return CheckRopeConfig(where, config.rope, config.head_dim);
 }
 
@@ -260,7 +274,8 @@ Result<ModelConfig> ConfigFromHuggingFace(const std::string& folder, const Check
     config.mlp_bias = fields.Bool("mlp_bias", false);
   }
   const int64_t heads = fields.RequiredInteger("num_attention_heads");
-  const int64_t kv_heads = fields.Integer("num_key_value_heads", model_type == "mistral" && !fields.Mentions("num_key_value_heads") ? 8 : heads);
+  const int64_t kv_heads = fields.Integer(
+      "num_key_value_heads", model_type == "mistral" && !fields.Mentions("num_key_value_heads") ? 8 : heads);
   const int64_t head_dim = fields.Integer("head_dim", heads > 0 ? config.hidden_size / heads : 0);
   const int64_t layers = fields.RequiredInteger("num_hidden_layers");
   RETURN_IF_ERROR(fields.status());

@@ -16,8 +16,8 @@ Result<ModelConfig> ConfigFromHuggingFace(const std::string& folder, const Check
 int64_t CountTokens(const std::string& tokenizer_json_path);
 
 // Sets the counts that ModelConfig keeps in 32 bits. InvalidArgument if one is not positive or absurd.
-Status SetModelCounts(const std::string& where, int64_t layers, int64_t heads, int64_t kv_heads, int64_t head_dim,
-                      ModelConfig* config);
+Status SetModelCounts(const std::string& where, int64_t layers, int64_t heads, int64_t kv_heads,
+                      int64_t head_dim, ModelConfig* config);
 
 // Checks that hold for every source: positive sizes that fit each other. `where` begins the message.
 Status CheckModelConfig(const std::string& where, const ModelConfig& config);

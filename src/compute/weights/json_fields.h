@@ -40,7 +40,8 @@ class JsonFields {
   int64_t Integer(const char* key, int64_t fallback) {
     const Json* value = Find(key);
     if (value == nullptr) return fallback;
-    if (value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX) return Wrong(key, "an integer in range"), fallback;
+    if (value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX)
+      return Wrong(key, "an integer in range"), fallback;
     if (value->is_number_integer()) return value->get<int64_t>();
     if (value->is_number_float()) {
       const double number = value->get<double>();

@@ -16,8 +16,8 @@ struct RopeConfig {
   double theta = 10000;
   int dim = 0;  // rotated elements of a head, the first ones; even
   double factor = 1;
-  int64_t max_position = 0;           // the context that the checkpoint declares
-  int64_t original_max_position = 0;  // the context before scaling (llama3, yarn, longrope)
+  int64_t max_position = 0;                          // the context that the checkpoint declares
+  int64_t original_max_position = 0;                 // the context before scaling (llama3, yarn, longrope)
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3
   double beta_fast = 32, beta_slow = 1;              // yarn
   double mscale = 0, mscale_all_dim = 0;             // yarn; 0: not given
@@ -33,8 +33,9 @@ struct ModelConfig {
   std::string architecture;  // key of the model table: "llama", "mistral", ...
   std::string dtype;         // type of most weights, as the checkpoint calls it: "bfloat16", "Q4_1"
 
-  int64_t vocab_size = 0;   // rows of the embedding and of the logits
-  int64_t token_count = 0;  // tokens of the tokenizer; rows beyond must never be sampled. 0: the checkpoint does not say
+  int64_t vocab_size = 0;  // rows of the embedding and of the logits
+  int64_t token_count =
+      0;  // tokens of the tokenizer; rows beyond must never be sampled. 0: the checkpoint does not say
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
   int32_t num_layers = 0;

@@ -28,9 +28,22 @@ struct DType {
   std::optional<WeightFormat> format;
 };
 constexpr DType kDTypes[] = {
-    {"F32", 4, WeightFormat::kF32}, {"F16", 2, WeightFormat::kF16}, {"BF16", 2, WeightFormat::kBF16},
-    {"F64", 8, {}}, {"I64", 8, {}}, {"U64", 8, {}}, {"I32", 4, {}}, {"U32", 4, {}}, {"I16", 2, {}}, {"U16", 2, {}},
-    {"I8", 1, {}}, {"U8", 1, {}}, {"BOOL", 1, {}}, {"F8_E4M3", 1, {}}, {"F8_E5M2", 1, {}}, {"F8_E8M0", 1, {}},
+    {"F32", 4, WeightFormat::kF32},
+    {"F16", 2, WeightFormat::kF16},
+    {"BF16", 2, WeightFormat::kBF16},
+    {"F64", 8, {}},
+    {"I64", 8, {}},
+    {"U64", 8, {}},
+    {"I32", 4, {}},
+    {"U32", 4, {}},
+    {"I16", 2, {}},
+    {"U16", 2, {}},
+    {"I8", 1, {}},
+    {"U8", 1, {}},
+    {"BOOL", 1, {}},
+    {"F8_E4M3", 1, {}},
+    {"F8_E5M2", 1, {}},
+    {"F8_E8M0", 1, {}},
 };
 
 bool FileExists(const std::string& path) {
@@ -107,7 +120,8 @@ Status HuggingFaceCheckpoint::ReadIndex(const std::string& index_path, std::vect
     if (!shard.is_string()) return InvalidArgument(index_path + ": tensor '" + tensor + "' names no file");
     const std::string name = shard.get<std::string>();
     if (name.empty() || name.find('/') != std::string::npos || name.find('\0') != std::string::npos) {
-      return InvalidArgument(index_path + ": tensor '" + tensor + "': '" + name + "' is not a file name of the folder");
+      return InvalidArgument(index_path + ": tensor '" + tensor + "': '" + name +
+                             "' is not a file name of the folder");
     }
     names.insert(name);
     weight_map_[tensor] = name;
@@ -134,23 +148,28 @@ Status ReadEntry(const MappedFile& file, const std::string& name, const Json& en
   tensor->file = file.path();
   const auto* type = std::find_if(std::begin(kDTypes), std::end(kDTypes),
                                   [&](const DType& t) { return t.name == tensor->type_name; });
-  if (type == std::end(kDTypes)) return Unimplemented(file.path() + ": tensor '" + name + "' has unknown dtype '" + tensor->type_name + "'");
+  if (type == std::end(kDTypes))
+    return Unimplemented(file.path() + ": tensor '" + name + "' has unknown dtype '" + tensor->type_name +
+                         "'");
   tensor->format = type->format;
 
   uint64_t elements = 1;
   for (const Json& dim_value : *shape) {
     const std::optional<uint64_t> dim = Natural(dim_value);
-    if (!dim || *dim > kMaxElements || (*dim > 0 && elements > kMaxElements / *dim)) return bad("a dimension is out of range");
+    if (!dim || *dim > kMaxElements || (*dim > 0 && elements > kMaxElements / *dim))
+      return bad("a dimension is out of range");
     elements *= *dim;
     tensor->shape.push_back(static_cast<int64_t>(*dim));
   }
   const std::optional<uint64_t> begin = Natural((*offsets)[0]), end = Natural((*offsets)[1]);
   if (!begin || !end || *begin > *end || *end > data_bytes) {
-    return bad("its data reach past the end of the file (truncated or damaged, " + std::to_string(file.size()) + " bytes)");
+    return bad("its data reach past the end of the file (truncated or damaged, " +
+               std::to_string(file.size()) + " bytes)");
   }
   if (*end - *begin != elements * type->bytes) {
     return bad("shape " + ShapeString(tensor->shape) + " of " + tensor->type_name + " takes " +
-               std::to_string(elements * type->bytes) + " bytes, but it has " + std::to_string(*end - *begin));
+               std::to_string(elements * type->bytes) + " bytes, but it has " +
+               std::to_string(*end - *begin));
   }
   tensor->bytes = static_cast<size_t>(*end - *begin);
   *offset = *begin;
@@ -162,11 +181,13 @@ Status HuggingFaceCheckpoint::ReadShard(const std::string& path, std::vector<Che
   shards_.push_back(std::make_unique<MappedFile>(std::move(opened)));
   const MappedFile& file = *shards_.back();
   uint64_t header_bytes = 0;
-  if (file.size() < 8) return InvalidArgument(path + ": the file ends inside the header (truncated or damaged)");
+  if (file.size() < 8)
+    return InvalidArgument(path + ": the file ends inside the header (truncated or damaged)");
   std::memcpy(&header_bytes, file.data(), 8);
   if (header_bytes > file.size() - 8 || header_bytes > kMaxHeaderBytes) {
-    return InvalidArgument(path + ": a header of " + std::to_string(header_bytes) + " bytes does not fit into a file of " +
-                           std::to_string(file.size()) + " (truncated, damaged, or not safetensors)");
+    return InvalidArgument(path + ": a header of " + std::to_string(header_bytes) +
+                           " bytes does not fit into a file of " + std::to_string(file.size()) +
+                           " (truncated, damaged, or not safetensors)");
   }
   const Result<Json> parsed = ParseJson({reinterpret_cast<const char*>(file.data() + 8), header_bytes});
   if (!parsed.ok()) return InvalidArgument(path + ": its header is damaged: " + parsed.status().message());
@@ -201,7 +222,8 @@ Status HuggingFaceCheckpoint::CompareWithIndex() const {
   for (const auto& [name, file] : weight_map_) {
     const CheckpointTensor* tensor = Find(name);
     if (tensor == nullptr || tensor->file != folder_ + "/" + file) {
-      return InvalidArgument(folder_ + "/" + file + ": tensor '" + name + "' is missing, the index says it is there");
+      return InvalidArgument(folder_ + "/" + file + ": tensor '" + name +
+                             "' is missing, the index says it is there");
     }
   }
   for (const CheckpointTensor& tensor : tensors()) {

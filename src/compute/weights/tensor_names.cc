@@ -37,7 +37,8 @@ class SpecList {
   std::vector<TensorSpec> Take() { return std::move(specs_); }
 
  private:
-  void Add(const Names& names, std::string_view suffix, std::string_view our_suffix, int64_t n, int64_t k, int heads) {
+  void Add(const Names& names, std::string_view suffix, std::string_view our_suffix, int64_t n, int64_t k,
+           int heads) {
     TensorSpec spec;
     spec.name = ours_ + std::string(names.ours) + std::string(our_suffix);
     const std::string_view theirs = source_ == CheckpointSource::kGguf ? names.gguf : names.hugging_face;
@@ -80,7 +81,8 @@ std::vector<TensorSpec> DenseDecoderTensors(const ModelConfig& c, CheckpointSour
 
 bool IsIgnoredTensor(std::string_view name, const ModelConfig& config, CheckpointSource source) {
   if (source == CheckpointSource::kGguf) {
-    return name == "rope_freqs.weight" || name == "rope_factors_short.weight" || name == "rope_factors_long.weight";
+    return name == "rope_freqs.weight" || name == "rope_factors_short.weight" ||
+           name == "rope_factors_long.weight";
   }
   return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".attention.masked_bias") ||
          name.ends_with(".attention.bias") || (config.tied_embeddings && name == "lm_head.weight");

@@ -78,10 +78,13 @@ std::string Place(const CheckpointTensor& tensor) {
 // What the checkpoint gives for `spec`, or why it does not do.
 Result<const CheckpointTensor*> FindFor(const TensorSpec& spec, const Checkpoint& checkpoint) {
   const CheckpointTensor* found = checkpoint.Find(spec.checkpoint_name);
-  if (found == nullptr) return InvalidArgument(checkpoint.path() + ": tensor '" + spec.checkpoint_name + "' is missing");
-  const std::vector<int64_t> shape = spec.k == 0 ? std::vector<int64_t>{spec.n} : std::vector<int64_t>{spec.n, spec.k};
+  if (found == nullptr)
+    return InvalidArgument(checkpoint.path() + ": tensor '" + spec.checkpoint_name + "' is missing");
+  const std::vector<int64_t> shape =
+      spec.k == 0 ? std::vector<int64_t>{spec.n} : std::vector<int64_t>{spec.n, spec.k};
   if (found->shape != shape) {
-    return InvalidArgument(Place(*found) + " has shape " + ShapeString(found->shape) + " instead of " + ShapeString(shape));
+    return InvalidArgument(Place(*found) + " has shape " + ShapeString(found->shape) + " instead of " +
+                           ShapeString(shape));
   }
   const bool readable = found->format.has_value() && (spec.k > 0 || !IsBlockFormat(*found->format));
   if (!readable) {
@@ -91,7 +94,8 @@ Result<const CheckpointTensor*> FindFor(const TensorSpec& spec, const Checkpoint
   return found;
 }
 
-Status RefuseLeftOvers(const Checkpoint& checkpoint, const ModelConfig& config, const std::vector<PlannedTensor>& plan) {
+Status RefuseLeftOvers(const Checkpoint& checkpoint, const ModelConfig& config,
+                       const std::vector<PlannedTensor>& plan) {
   std::vector<const CheckpointTensor*> used;
   for (const PlannedTensor& tensor : plan) used.push_back(tensor.from);
   std::sort(used.begin(), used.end());
@@ -103,8 +107,9 @@ Status RefuseLeftOvers(const Checkpoint& checkpoint, const ModelConfig& config, 
     if (++count <= 4) names += (count > 1 ? ", '" : "'") + tensor.name + "'";
   }
   if (count == 0) return Status::Ok();
-  return InvalidArgument(checkpoint.path() + ": " + std::to_string(count) + " tensors that a " + config.architecture +
-                         " model of this configuration does not have: " + names + (count > 4 ? ", ..." : ""));
+  return InvalidArgument(checkpoint.path() + ": " + std::to_string(count) + " tensors that a " +
+                         config.architecture + " model of this configuration does not have: " + names +
+                         (count > 4 ? ", ..." : ""));
 }
 
 }  // namespace
@@ -149,7 +154,8 @@ void WeightStore::State::Place(PlannedTensor& tensor) {
   packed.k = spec.k;
   packed.format = spec.k == 0 ? WeightFormat::kF32 : *tensor.from->format;
   packed.offset = bytes;
-  const size_t size = spec.k == 0 ? static_cast<size_t>(spec.n) * sizeof(float) : PackedBytes(packed.format, spec.n, spec.k);
+  const size_t size =
+      spec.k == 0 ? static_cast<size_t>(spec.n) * sizeof(float) : PackedBytes(packed.format, spec.n, spec.k);
   bytes += (size + kAlignment - 1) / kAlignment * kAlignment;
 }
 
@@ -157,8 +163,10 @@ void WeightStore::State::SetSegments() {
   int output_group = 1, down_group = 1;
   for (const PlannedTensor& tensor : plan) {
     if (tensor.spec.k == 0) continue;
-    if (tensor.spec.name.ends_with(".o")) output_group = std::max(output_group, WeightGroup(tensor.packed.format));
-    if (tensor.spec.name.ends_with(".down")) down_group = std::max(down_group, WeightGroup(tensor.packed.format));
+    if (tensor.spec.name.ends_with(".o"))
+      output_group = std::max(output_group, WeightGroup(tensor.packed.format));
+    if (tensor.spec.name.ends_with(".down"))
+      down_group = std::max(down_group, WeightGroup(tensor.packed.format));
   }
   config.output_segments = Segments(config.num_heads, config.head_dim, output_group);
   config.down_segments = Segments(config.intermediate_size, 1, down_group);
@@ -172,8 +180,10 @@ void WeightStore::State::CutTasks() {
       continue;
     }
     const int64_t panels = (packed.n + kPanelColumns - 1) / kPanelColumns;
-    const int64_t step = std::max<int64_t>(1, static_cast<int64_t>(kTaskBytes / PanelBytes(packed.format, packed.k)));
-    for (int64_t begin = 0; begin < panels; begin += step) tasks.push_back({i, begin, std::min(begin + step, panels)});
+    const int64_t step =
+        std::max<int64_t>(1, static_cast<int64_t>(kTaskBytes / PanelBytes(packed.format, packed.k)));
+    for (int64_t begin = 0; begin < panels; begin += step)
+      tasks.push_back({i, begin, std::min(begin + step, panels)});
   }
 }
 
@@ -188,9 +198,15 @@ Result<std::unique_ptr<WeightStore>> WeightStore::Open(const std::string& path) 
   return std::unique_ptr<WeightStore>(new WeightStore(std::move(state)));
 }
 
-const ModelConfig& WeightStore::config() const { return state_->config; }
-size_t WeightStore::packed_bytes() const { return state_->bytes; }
-int WeightStore::num_tasks() const { return static_cast<int>(state_->tasks.size()); }
+const ModelConfig& WeightStore::config() const {
+  return state_->config;
+}
+size_t WeightStore::packed_bytes() const {
+  return state_->bytes;
+}
+int WeightStore::num_tasks() const {
+  return static_cast<int>(state_->tasks.size());
+}
 
 Status WeightStore::RunTask(int task, std::byte* segment) const {
   CHECK(task >= 0 && task < num_tasks());
@@ -200,13 +216,16 @@ Status WeightStore::RunTask(int task, std::byte* segment) const {
   std::byte* out = segment + tensor.packed.offset;
   if (tensor.packed.k == 0) {
     for (int64_t i = 0; i < tensor.packed.n; ++i) {
-      const float value = ElementAsFloat(tensor.from->data, *tensor.from->format, SourceRow(tensor.spec, rope_dim, i));
+      const float value =
+          ElementAsFloat(tensor.from->data, *tensor.from->format, SourceRow(tensor.spec, rope_dim, i));
       std::memcpy(out + i * static_cast<int64_t>(sizeof(float)), &value, sizeof(float));
     }
     return Status::Ok();
   }
-  const RowSource source{&tensor.spec, tensor.from->data, CheckpointRowBytes(tensor.packed.format, tensor.packed.k), rope_dim};
-  PackPanels(tensor.packed.format, RowBytesAt, &source, tensor.packed.n, tensor.packed.k, work.panel_begin, work.panel_end, out);
+  const RowSource source{&tensor.spec, tensor.from->data,
+                         CheckpointRowBytes(tensor.packed.format, tensor.packed.k), rope_dim};
+  PackPanels(tensor.packed.format, RowBytesAt, &source, tensor.packed.n, tensor.packed.k, work.panel_begin,
+             work.panel_end, out);
   return Status::Ok();
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 
+#include "base/log.h"
 #include "compute/kernels/half.h"
 #include "compute/weights/checkpoint.h"
 #include "compute/weights/tensor_names.h"
@@ -131,6 +132,8 @@ struct WeightStore::State {
 Status WeightStore::State::Plan() {
   if (!config.tied_embeddings && checkpoint->Find("lm_head.weight") == nullptr &&
       checkpoint->source() == CheckpointSource::kHuggingFace) {
+    LogWarning("{}: no lm_head.weight, though embeddings are not tied; the embedding is used",
+               checkpoint->path());
     config.tied_embeddings = true;
   }
   for (TensorSpec& spec : DenseDecoderTensors(config, checkpoint->source())) {

@@ -74,6 +74,12 @@ class Collector {
   std::map<std::pair<RequestId, int32_t>, FinishReason> reasons_;
 };
 
+// False: it took too long.
+bool WaitUntil(const std::function<bool()>& done) {
+  for (int i = 0; i < 10000 && !done(); ++i) std::this_thread::sleep_for(milliseconds(1));
+  return done();
+}
+
 Request MakeRequest(std::vector<int32_t> prompt, int32_t max_tokens) {
   Request request;
   request.prompt_token_ids = std::move(prompt);
@@ -102,11 +108,11 @@ FakeExecutorOptions DataParallel(int32_t num_groups, int64_t blocks_per_group = 
 }
 
 TEST(Engine, AnswersOneRequest) {
+  Collector collector;  // outlives the engine that calls it
   FakeExecutor executor(DataParallel(1));
   Engine engine({}, &executor);
   engine.Start();
   EXPECT_TRUE(engine.Health().ok());
-  Collector collector;
   const Request request = MakeRequest({1, 2, 3}, 20);
   const auto id = engine.Submit(request, collector.Callback());
   ASSERT_TRUE(id.ok()) << id.status().ToString();
@@ -119,12 +125,12 @@ TEST(Engine, AnswersOneRequest) {
 }
 
 TEST(Engine, AnswersManyThreadsOverManyGroups) {
+  Collector collector;
   FakeExecutorOptions options = DataParallel(4, 24);
   options.step_time = std::chrono::microseconds(50);
   FakeExecutor executor(options);
   Engine engine({}, &executor);
   engine.Start();
-  Collector collector;
   constexpr int kThreads = 6, kEach = 15;
   std::mutex mutex;
   std::map<RequestId, Request> requests;
@@ -157,11 +163,11 @@ TEST(Engine, AnswersManyThreadsOverManyGroups) {
 }
 
 TEST(Engine, RefusesAtTheDoor) {
+  Collector collector;
   FakeExecutor executor(DataParallel(2, 8));
   EngineOptions options;
   options.max_input_tokens = 10;
   Engine engine(options, &executor);
-  Collector collector;
   EXPECT_EQ(engine.Submit(MakeRequest({1}, 1), collector.Callback()).status().code(), StatusCode::kUnavailable);
   EXPECT_FALSE(engine.Health().ok());
   engine.Start();
@@ -189,6 +195,7 @@ TEST(Engine, RefusesAtTheDoor) {
 }
 
 TEST(Engine, RefusesTheRequestAfterRunningAndQueuedOnes) {
+  Collector collector;
   FakeExecutorOptions executor_options = DataParallel(1);
   executor_options.holds_results = true;
   FakeExecutor executor(executor_options);
@@ -197,7 +204,6 @@ TEST(Engine, RefusesTheRequestAfterRunningAndQueuedOnes) {
   options.max_queued_requests = 4;
   Engine engine(options, &executor);
   engine.Start();
-  Collector collector;
   for (int i = 0; i < 6; ++i) ASSERT_TRUE(engine.Submit(MakeRequest({1}, 3), collector.Callback()).ok()) << i;
   const auto seventh = engine.Submit(MakeRequest({1}, 3), collector.Callback());
   EXPECT_EQ(seventh.status().code(), StatusCode::kResourceExhausted);
@@ -209,12 +215,12 @@ TEST(Engine, RefusesTheRequestAfterRunningAndQueuedOnes) {
 }
 
 TEST(Engine, AbortEndsOnceAndFreesTheBlocks) {
+  Collector collector;
   FakeExecutorOptions executor_options = DataParallel(1);
   executor_options.holds_results = true;
   FakeExecutor executor(executor_options);
   Engine engine({}, &executor);
   engine.Start();
-  Collector collector;
   const auto id = engine.Submit(MakeRequest({1, 2}, 100), collector.Callback());
   executor.Release(5);
   ASSERT_TRUE(collector.WaitTokens(*id, 5));
@@ -234,12 +240,12 @@ TEST(Engine, AbortEndsOnceAndFreesTheBlocks) {
 }
 
 TEST(Engine, FinishSequenceFromTheCallbackIsObeyedAtOnce) {
-  FakeExecutor executor(DataParallel(1));
-  Engine engine({}, &executor);
-  engine.Start();
   Collector collector;
   const Engine::OutputCallback collect = collector.Callback();
   std::atomic<int> with_tokens{0};
+  FakeExecutor executor(DataParallel(1));
+  Engine engine({}, &executor);
+  engine.Start();
   Request request = MakeRequest({1, 2}, 50);
   request.n = 2;
   const auto id = engine.Submit(request, [&](const RequestOutput& output) {
@@ -256,12 +262,12 @@ TEST(Engine, FinishSequenceFromTheCallbackIsObeyedAtOnce) {
 }
 
 TEST(Engine, DrainLetsRunningRequestsFinish) {
+  Collector collector;
   FakeExecutorOptions executor_options = DataParallel(2);
   executor_options.step_time = std::chrono::microseconds(200);
   FakeExecutor executor(executor_options);
   Engine engine({}, &executor);
   engine.Start();
-  Collector collector;
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(engine.Submit(MakeRequest({i}, 20), collector.Callback()).ok());
   engine.Drain(seconds(30));
   EXPECT_EQ(collector.num_finished(), 10u);
@@ -271,12 +277,12 @@ TEST(Engine, DrainLetsRunningRequestsFinish) {
 }
 
 TEST(Engine, StopEndsEveryRequest) {
+  Collector collector;
   FakeExecutorOptions executor_options = DataParallel(2);
   executor_options.holds_results = true;
   FakeExecutor executor(executor_options);
   Engine engine({}, &executor);
   engine.Start();
-  Collector collector;
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(engine.Submit(MakeRequest({i}, 20), collector.Callback()).ok());
   engine.Drain(milliseconds(5));
   EXPECT_EQ(collector.num_finished(), 10u);
@@ -286,19 +292,19 @@ TEST(Engine, StopEndsEveryRequest) {
 }
 
 TEST(Engine, ALostRankEndsItsDomainAndNoOther) {
+  Collector collector;
   FakeExecutorOptions executor_options = DataParallel(2);
   executor_options.holds_results = true;
   FakeExecutor executor(executor_options);
   Engine engine({}, &executor);
   engine.Start();
-  Collector collector;
   std::vector<RequestId> ids;
   for (int i = 0; i < 6; ++i) {
     Request request = MakeRequest({i}, 20);
     request.data_parallel_rank = i % 2;
     ids.push_back(*engine.Submit(request, collector.Callback()));
   }
-  while (executor.num_in_flight() < 2) std::this_thread::yield();
+  ASSERT_TRUE(WaitUntil([&] { return executor.num_in_flight() >= 2; }));
   executor.FailDomain(1, 3);
   ASSERT_TRUE(collector.WaitFinished(3));
   for (int i : {1, 3, 5}) {
@@ -322,6 +328,7 @@ TEST(Engine, ALostRankEndsItsDomainAndNoOther) {
 }
 
 TEST(Engine, WithAllRanksLostNothingIsAdmitted) {
+  Collector collector;
   FakeExecutorOptions executor_options = DataParallel(1);
   executor_options.holds_results = true;
   FakeExecutor executor(executor_options);
@@ -329,9 +336,8 @@ TEST(Engine, WithAllRanksLostNothingIsAdmitted) {
   options.max_batch_size = 1;
   Engine engine(options, &executor);
   engine.Start();
-  Collector collector;
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(engine.Submit(MakeRequest({i}, 20), collector.Callback()).ok());
-  while (executor.num_in_flight() < 1) std::this_thread::yield();
+  ASSERT_TRUE(WaitUntil([&] { return executor.num_in_flight() >= 1; }));
   executor.FailDomain(0, 0);
   ASSERT_TRUE(collector.WaitFinished(3));
   for (RequestId id = 1; id <= 3; ++id) EXPECT_EQ(collector.Final(id).status.code(), StatusCode::kUnavailable);
@@ -340,6 +346,7 @@ TEST(Engine, WithAllRanksLostNothingIsAdmitted) {
 }
 
 TEST(Engine, DeadlinesEndRequests) {
+  Collector collector;
   FakeExecutorOptions executor_options = DataParallel(1);
   executor_options.holds_results = true;
   FakeExecutor executor(executor_options);
@@ -349,7 +356,6 @@ TEST(Engine, DeadlinesEndRequests) {
   options.request_timeout = seconds(25);
   Engine engine(options, &executor, &clock);
   engine.Start();
-  Collector collector;
   const auto advance = [&](seconds time) {
     clock.Advance(time);
     executor.Wake();
@@ -366,8 +372,9 @@ TEST(Engine, DeadlinesEndRequests) {
   EXPECT_EQ(collector.Final(*steady).status.code(), StatusCode::kDeadlineExceeded);
   EXPECT_THAT(collector.Final(*steady).status.message(), ::testing::HasSubstr("25 s"));
 
+  executor.Release(2);  // the steps that were under way when it ended
   const auto silent = engine.Submit(MakeRequest({1}, 100), collector.Callback());
-  while (engine.Stats().running_requests == 0) std::this_thread::yield();
+  ASSERT_TRUE(WaitUntil([&] { return engine.Stats().running_requests == 1; }));
   advance(seconds(10));
   ASSERT_TRUE(collector.WaitFinished(2));
   EXPECT_THAT(collector.Final(*silent).status.message(), ::testing::HasSubstr("10 s"));
@@ -376,6 +383,7 @@ TEST(Engine, DeadlinesEndRequests) {
 
 // Clients come, listen for a while and go, from many threads, while the engine is stopped under them.
 TEST(Engine, EveryAdmittedRequestEndsExactlyOnce) {
+  Collector collector;
   FakeExecutorOptions executor_options = DataParallel(3, 6);
   executor_options.step_time = std::chrono::microseconds(20);
   FakeExecutor executor(executor_options);
@@ -384,7 +392,6 @@ TEST(Engine, EveryAdmittedRequestEndsExactlyOnce) {
   options.max_running_requests = 10;
   Engine engine(options, &executor);
   engine.Start();
-  Collector collector;
   std::atomic<size_t> admitted{0};
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {

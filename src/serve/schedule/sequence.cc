@@ -43,6 +43,7 @@ SequenceStart Sequence::MakeStart() const {
   start.id = id;
   start.choice = index;
   start.num_prompt_tokens = static_cast<int32_t>(num_prompt());
+  start.reserved_length = num_prompt() + max_new_tokens;
   start.sampling = owner->request.sampling;
   // The prompt is the same for all choices, and its log-probabilities are handed out once.
   if (index != 0 || owner->next_prompt_logprob >= num_prompt()) start.sampling.num_prompt_logprobs = -1;

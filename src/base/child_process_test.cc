@@ -117,6 +117,7 @@ TEST(MessageSocketTest, CarriesMessagesAndDescriptors) {
   ASSERT_TRUE(pair.ok());
   int pipe_fds[2];
   ASSERT_EQ(::pipe(pipe_fds), 0);
+  EXPECT_EQ(pair->second.Receive(SteadyTime::min()).status().code(), StatusCode::kDeadlineExceeded);
   ASSERT_TRUE(pair->first.Send("one", {pipe_fds[0]}).ok());
   ASSERT_TRUE(pair->first.Send("two").ok());
   const Result<MessageSocket::Message> one = pair->second.Receive(In(1000));

@@ -12,7 +12,10 @@ namespace {
 
 int PollTimeout(SteadyTime deadline) {
   if (deadline == SteadyTime::max()) return -1;
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+  // SteadyTime::min() minus anything would overflow.
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (deadline <= now) return 0;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - now);
   return static_cast<int>(std::clamp<int64_t>(left.count(), 0, 3'600'000));
 }
 

@@ -78,10 +78,9 @@ void ProcessExecutor::CheckDeadline(int32_t index) {
   if (domain.steps.empty() || std::chrono::steady_clock::now() < StepDeadline(domain)) return;
   const int silent = std::max(0, supervisor_->channel().FirstUnfinishedRank(index));
   const int rank = index * supervisor_->channel().shape().ranks_per_domain + silent;
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(supervisor_->options().step_timeout);
   supervisor_->FailDomain(index, {Unavailable(supervisor_->RankName(rank) + " has not finished step " +
                                               std::to_string(domain.steps.front().step_id) + " in " +
-                                              std::to_string(seconds.count()) + " s"),
+                                              std::to_string(supervisor_->options().step_timeout.count()) + " ms"),
                                   rank});
 }
 

@@ -23,7 +23,7 @@ class ProcessExecutor final : public Executor {
  public:
   // Starts the workers, has the weights packed, and returns when every rank waits for plans. Errors: what a worker said (its own
   // code, with rank and process), Unavailable for one that died (with how), DeadlineExceeded after start_timeout,
-  // ResourceExhausted if the key/value pool would not hold one sequence of max_seq_len.
+  // Cancelled if options.cancelled said so, ResourceExhausted if the key/value pool would not hold one sequence of max_seq_len.
   static Result<std::unique_ptr<ProcessExecutor>> Start(const ProcessExecutorOptions& options);
   // Calls Shutdown.
   ~ProcessExecutor() override;

@@ -5,20 +5,21 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <limits>
 
 #include "base/log.h"
+#include "plan/cache_capacity.h"
 
 namespace phalanx {
 namespace {
+
+// How soon a start notices that it is cancelled.
+constexpr int64_t kCancelPollMs = 100;
 
 std::string DefaultWorkerProgram() {
   const Result<std::string> own = OwnProgramPath();
   if (!own.ok()) return "phalanx-worker";
   return own->substr(0, own->rfind('/') + 1) + "phalanx-worker";
 }
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
@@ -29,7 +30,8 @@ Result<std::unique_ptr<WorkerSupervisor>> WorkerSupervisor::Start(const ProcessE
   if (!supervisor->event_.ok()) return ErrnoStatus("eventfd");
   std::promise<Status> started;
   std::future<Status> status = started.get_future();
-  supervisor->thread_ = std::thread([&] { supervisor->Main(&started); });
+  supervisor->thread_ =
+      std::thread([own = supervisor.get(), promise = std::move(started)]() mutable { own->Main(&promise); });
   RETURN_IF_ERROR(status.get());
   return supervisor;
 }
@@ -128,8 +130,9 @@ Status WorkerSupervisor::WaitForAll(MessageKind stage) {
       if (worker.stage() == stage) entries.push_back({worker.pidfd(), POLLIN, 0});
     }
     const auto left = start_deadline_ - std::chrono::steady_clock::now();
-    const auto left_ms = std::clamp<int64_t>(std::chrono::ceil<std::chrono::milliseconds>(left).count(), 0, 60'000);
+    const auto left_ms = std::clamp<int64_t>(std::chrono::ceil<std::chrono::milliseconds>(left).count(), 0, kCancelPollMs);
     if (::poll(entries.data(), entries.size(), static_cast<int>(left_ms)) < 0 && errno != EINTR) return ErrnoStatus("poll");
+    if (options_.cancelled && options_.cancelled()) return Cancelled("the start was cancelled");
     for (WorkerProcess& worker : workers_) {
       Result<bool> took = worker.TakeMessage();
       while (took.ok() && *took) took = worker.TakeMessage();
@@ -168,35 +171,30 @@ Status WorkerSupervisor::CheckFacts() const {
 
 Status WorkerSupervisor::SizeCache() {
   const ModelFacts& model = workers_[0].facts();
-  const int64_t num_ranks = static_cast<int64_t>(workers_.size());
   int64_t block_bytes = 1;
   for (const WorkerProcess& worker : workers_) block_bytes = std::max(block_bytes, worker.facts().kv_block_bytes);
 
-  int64_t bytes = options_.kv_bytes_per_rank;
-  if (bytes < 0) {
-    const double share = static_cast<double>(machine_.available_memory_bytes) * options_.memory_fraction;
-    const int64_t weights = model.packed_bytes * static_cast<int64_t>(nodes_.size());
-    bytes = std::max<int64_t>(0, static_cast<int64_t>(share) - weights) / num_ranks;
-  } else if (bytes > (machine_.available_memory_bytes - model.packed_bytes) / num_ranks) {
-    report_.warnings.push_back("npuMemSize asks for more memory than is available now; the pool is only taken as it is used");
-  }
-  const int64_t longest = std::min(options_.max_seq_len, model.max_model_len);
-  const int64_t sequence_blocks = CeilDiv(longest, options_.block_size);
-  const int64_t useful = sequence_blocks * std::max<int64_t>(1, options_.max_batch_size);
-  const int64_t id_limit = std::numeric_limits<int32_t>::max() / options_.dp;
-  const int64_t blocks = std::min({bytes / block_bytes, useful, id_limit});
-  if (blocks < sequence_blocks) {
-    return ResourceExhausted("one sequence of " + std::to_string(longest) + " tokens (maxSeqLen) needs " +
-                             std::to_string(sequence_blocks) + " blocks of keys and values per rank, and there is room for " +
-                             std::to_string(blocks) + " of " + std::to_string(block_bytes) +
-                             " bytes; lower maxSeqLen or raise npuMemSize");
+  CacheCapacityInput input;
+  input.block_bytes = block_bytes;
+  input.block_size = options_.block_size;
+  input.num_ranks = static_cast<int32_t>(workers_.size());
+  input.dp = options_.dp;
+  input.kv_bytes_per_rank = options_.kv_bytes_per_rank;
+  input.available_bytes = machine_.available_memory_bytes;
+  input.memory_fraction = options_.memory_fraction;
+  input.weight_bytes = model.packed_bytes * static_cast<int64_t>(nodes_.size());
+  input.max_batch_size = options_.max_batch_size;
+  input.max_seq_len = std::min(options_.max_seq_len, model.max_model_len);
+  ASSIGN_OR_RETURN(const CacheCapacity capacity, ComputeCacheCapacity(input));
+  if (capacity.exceeds_memory) {
+    report_.warnings.push_back("npuMemSize asks for more memory than is available now; it is only taken as it is used");
   }
   facts_.num_groups = facts_.num_domains = options_.dp;
   facts_.vocab_size = model.vocab_size;
   facts_.max_model_len = model.max_model_len;
   facts_.block_size = options_.block_size;
-  facts_.blocks_per_group = blocks;
-  facts_.num_blocks = blocks * options_.dp;
+  facts_.blocks_per_group = capacity.blocks_per_group;
+  facts_.num_blocks = capacity.blocks_per_group * options_.dp;
   report_.kv_block_bytes = block_bytes;
   return Status::Ok();
 }

@@ -44,7 +44,9 @@ struct ProcessExecutorOptions {
   std::chrono::seconds start_timeout{1800};
   std::chrono::milliseconds step_timeout{300'000};  // a step that takes longer is taken as hung
   std::chrono::milliseconds shutdown_timeout{5000};
-  std::function<void(const LoadProgress&)> progress;  // called on another thread while Start waits
+  // Called on another thread while Start waits.
+  std::function<void(const LoadProgress&)> progress;
+  std::function<bool()> cancelled;  // asked several times a second; true ends the start with Cancelled
 };
 
 // Why a domain takes no more steps.

@@ -373,6 +373,7 @@ TEST(Engine, DeadlinesEndRequests) {
   EXPECT_THAT(collector.Final(*steady).status.message(), ::testing::HasSubstr("25 s"));
 
   executor.Release(2);  // the steps that were under way when it ended
+  ASSERT_TRUE(WaitUntil([&] { return engine.Stats().running_requests == 0; }));
   const auto silent = engine.Submit(MakeRequest({1}, 100), collector.Callback());
   ASSERT_TRUE(WaitUntil([&] { return engine.Stats().running_requests == 1; }));
   advance(seconds(10));

@@ -2,6 +2,8 @@
 
 #include <signal.h>
 
+#include <algorithm>
+
 namespace phalanx {
 
 SteadyTime WorkerProcess::SendDeadline() { return std::chrono::steady_clock::now() + std::chrono::seconds(10); }
@@ -44,7 +46,10 @@ Result<bool> WorkerProcess::TakeMessage() {
       tasks_done_ = progress.tasks_done;
       return true;
     }
-    case MessageKind::kPacked: break;
+    case MessageKind::kPacked:
+      // Progress comes now and then only; this is all of its share.
+      tasks_done_ = std::max(0, facts_.num_pack_tasks - init_.pack_index + init_.pack_count - 1) / init_.pack_count;
+      break;
     case MessageKind::kReady:
       RETURN_IF_ERROR(FromMessage(message->text, &ready_));
       break;

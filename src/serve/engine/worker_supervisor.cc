@@ -153,6 +153,7 @@ void WorkerSupervisor::ReportProgress() const {
   if (!options_.progress || workers_.empty()) return;
   LoadProgress progress;
   progress.num_tasks = workers_[0].facts().num_pack_tasks * static_cast<int>(nodes_.size());
+  if (progress.num_tasks == 0) return;
   for (const WorkerProcess& worker : workers_) progress.tasks_done += worker.tasks_done();
   options_.progress(progress);
 }

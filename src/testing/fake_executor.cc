@@ -135,8 +135,8 @@ class FakeExecutor::Ranks {
     SampledToken token;
     token.id = id;
     token.token_id = model_(held->start, held->tokens);
-    token.stopped = std::find(sampling.stop_token_ids.begin(), sampling.stop_token_ids.end(), token.token_id) !=
-                    sampling.stop_token_ids.end();
+    token.stopped = std::find(sampling.stop_token_ids.begin(), sampling.stop_token_ids.end(),
+                              token.token_id) != sampling.stop_token_ids.end();
     token.has_logprobs = sampling.num_logprobs >= 0;
     if (token.has_logprobs) {
       token.logprobs = FakeLogprobs(token.token_id, sampling.num_logprobs, facts_.vocab_size);

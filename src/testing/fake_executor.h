@@ -19,25 +19,29 @@ namespace phalanx {
 using FakeModel = std::function<int32_t(const SequenceStart& start, const std::vector<int32_t>& tokens)>;
 
 struct FakeExecutorOptions {
-  ExecutorFacts facts{.vocab_size = 1000, .max_model_len = 2560, .block_size = 16, .num_blocks = 1024,
+  ExecutorFacts facts{.vocab_size = 1000,
+                      .max_model_len = 2560,
+                      .block_size = 16,
+                      .num_blocks = 1024,
                       .blocks_per_group = 1024};
-  FakeModel model;              // empty: HashModel(vocab_size)
-  int32_t latency = 0;          // Collect calls that pass before a step is done
+  FakeModel model;                         // empty: HashModel(vocab_size)
+  int32_t latency = 0;                     // Collect calls that pass before a step is done
   std::chrono::microseconds step_time{0};  // real time that a step takes
-  bool holds_results = false;   // nothing is done until Release
-  PlanChecker::Limits limits;   // that every plan is checked against
+  bool holds_results = false;              // nothing is done until Release
+  PlanChecker::Limits limits;              // that every plan is checked against
 };
 
-// A model whose next token is a hash of all tokens so far (of seed, choice and position too where temperature > 0), so
-// that the layout, the company, chunks and recomputation must not change it.
+// A model whose next token is a hash of all tokens so far (of seed, choice and position too where temperature
+// > 0), so that the layout, the company, chunks and recomputation must not change it.
 FakeModel HashModel(int32_t vocab_size);
 // Gives `script` token by token after any prompt, and the last one for ever after.
 FakeModel ScriptModel(std::vector<int32_t> script);
 
-// Workers without processes or tensors. Keeps the state that workers would keep (block tables, tokens, the content of
-// every cache slot), and CHECKs that each plan is right by it (PlanChecker) and that every row finds the keys of all
-// earlier positions of its own sequence in the cache, whatever happened to the blocks meanwhile.
-// Steps are done in Collect, in order of submission. Thread-safe, so that a test may use it beside an Engine's thread.
+// Workers without processes or tensors. Keeps the state that workers would keep (block tables, tokens, the
+// content of every cache slot), and CHECKs that each plan is right by it (PlanChecker) and that every row
+// finds the keys of all earlier positions of its own sequence in the cache, whatever happened to the blocks
+// meanwhile. Steps are done in Collect, in order of submission. Thread-safe, so that a test may use it beside
+// an Engine's thread.
 class FakeExecutor : public Executor {
  public:
   explicit FakeExecutor(FakeExecutorOptions options);
@@ -54,9 +58,9 @@ class FakeExecutor : public Executor {
   // With holds_results: lets `num_steps` more steps of each domain be done.
   void Release(int64_t num_steps = INT64_MAX / 2);
 
-  int64_t num_steps() const;       // done
-  int64_t num_rows() const;        // computed
-  int64_t num_skipped() const;     // rows that were void because of a stop token
+  int64_t num_steps() const;           // done
+  int64_t num_rows() const;            // computed
+  int64_t num_skipped() const;         // rows that were void because of a stop token
   int64_t num_held_sequences() const;  // that the workers know
   int64_t num_in_flight() const;
   // The largest number of steps that were under way in one domain at once.

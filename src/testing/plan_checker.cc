@@ -83,8 +83,8 @@ void PlanChecker::CheckStep(const SequenceStep& step, int32_t group, StepId step
 
 void PlanChecker::TakeBlock(int32_t block_id, SequenceId id, int32_t group) {
   CHECK(block_id >= 0 && block_id < facts_.num_blocks);
-  // A sequence of another group may have lost its block without its own workers having heard of it yet; it must not
-  // come again, and none of its steps may still be under way.
+  // A sequence of another group may have lost its block without its own workers having heard of it yet; it
+  // must not come again, and none of its steps may still be under way.
   const auto owner = known_.find(owner_[block_id]);
   CHECK(owner == known_.end() || owner->second.group != group);
   const LastUse& use = last_use_[block_id];

@@ -10,7 +10,8 @@
 
 namespace phalanx {
 
-// Holds each StepPlan against the protocol of plan/step_plan.h, in the order in which plans are made, and CHECKs.
+// Holds each StepPlan against the protocol of plan/step_plan.h, in the order in which plans are made, and
+// CHECKs.
 class PlanChecker {
  public:
   // Limits of a group's batch; 0: not checked.
@@ -45,10 +46,11 @@ class PlanChecker {
   const ExecutorFacts facts_;
   const Limits limits_;
   std::unordered_map<SequenceId, Known> known_;
-  std::unordered_map<SequenceId, int64_t> last_sampled_;  // position of the last row that sampled, over all starts
-  std::vector<SequenceId> owner_;      // by block id; 0: nobody
-  std::vector<LastUse> last_use_;      // by block id
-  std::vector<int64_t> num_blocks_;    // held by the known sequences of each group
+  std::unordered_map<SequenceId, int64_t>
+      last_sampled_;                          // position of the last row that sampled, over all starts
+  std::vector<SequenceId> owner_;             // by block id; 0: nobody
+  std::vector<LastUse> last_use_;             // by block id
+  std::vector<int64_t> num_blocks_;           // held by the known sequences of each group
   std::vector<StepId> next_step_, returned_;  // by domain
 };
 

@@ -46,8 +46,8 @@ Status CheckTokens(const Request& request, const EngineOptions& options, int32_t
   }
   for (int32_t token : request.prompt_token_ids) {
     if (token < 0 || (vocab_size > 0 && token >= vocab_size)) {
-      return InvalidArgument("token id " + std::to_string(token) + " in the prompt is not in the vocabulary of " +
-                             std::to_string(vocab_size))
+      return InvalidArgument("token id " + std::to_string(token) +
+                             " in the prompt is not in the vocabulary of " + std::to_string(vocab_size))
           .WithParam("prompt");
     }
   }
@@ -61,7 +61,9 @@ Status RankFailure(const Status& cause, int32_t failed_rank) {
   return Unavailable(rank + ": " + cause.message());
 }
 
-Status Stopping() { return Cancelled("the service is stopping"); }
+Status Stopping() {
+  return Cancelled("the service is stopping");
+}
 
 }  // namespace
 
@@ -165,7 +167,8 @@ void Engine::Loop::TakeCommands() {
         EndRequest(command.request_id, Status::Ok());
         break;
       case EngineCommand::Kind::kFinishSequence:
-        if (const auto output = scheduler_.FinishSequence(command.request_id, command.index)) Publish(*output);
+        if (const auto output = scheduler_.FinishSequence(command.request_id, command.index))
+          Publish(*output);
         break;
     }
   }
@@ -211,8 +214,8 @@ void Engine::Loop::CancelAll() {
 }
 
 void Engine::Loop::ScheduleAll() {
-  // A request placed while one domain is planned may belong to a domain that was asked before it: ask until nobody has
-  // anything left.
+  // A request placed while one domain is planned may belong to a domain that was asked before it: ask until
+  // nobody has anything left.
   for (bool planned = true; planned;) {
     planned = false;
     for (int32_t domain = 0; domain < scheduler_.options().num_domains; ++domain) {

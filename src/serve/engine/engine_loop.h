@@ -14,12 +14,13 @@
 
 namespace phalanx {
 
-// The Engine's inside. Public functions: any thread. Private ones and what they touch: the loop's thread only, except
-// where a member says otherwise.
+// The Engine's inside. Public functions: any thread. Private ones and what they touch: the loop's thread
+// only, except where a member says otherwise.
 //
-// One round: results become outputs; then what others asked for; then deadlines; then a plan for every domain that has
-// room for one; then sleep until a result, a command or a deadline comes. Commands are looked at between the results of
-// two steps as well, so that a callback that ends a sequence is obeyed before the next step's output.
+// One round: results become outputs; then what others asked for; then deadlines; then a plan for every domain
+// that has room for one; then sleep until a result, a command or a deadline comes. Commands are looked at
+// between the results of two steps as well, so that a callback that ends a sequence is obeyed before the next
+// step's output.
 class Engine::Loop {
  public:
   Loop(const EngineOptions& options, Executor* executor, const Clock* clock);
@@ -34,8 +35,8 @@ class Engine::Loop {
   const EngineOptions& options() const { return options_; }
 
  private:
-  // A request between admission and final output. Both lists are in order of time, so that the next deadline of each
-  // kind is at the front.
+  // A request between admission and final output. Both lists are in order of time, so that the next deadline
+  // of each kind is at the front.
   struct Live {
     OutputCallback on_output;
     SteadyTime submitted, last_output;

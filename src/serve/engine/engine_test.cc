@@ -168,14 +168,17 @@ TEST(Engine, RefusesAtTheDoor) {
   EngineOptions options;
   options.max_input_tokens = 10;
   Engine engine(options, &executor);
-  EXPECT_EQ(engine.Submit(MakeRequest({1}, 1), collector.Callback()).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(engine.Submit(MakeRequest({1}, 1), collector.Callback()).status().code(),
+            StatusCode::kUnavailable);
   EXPECT_FALSE(engine.Health().ok());
   engine.Start();
   const auto code_and_param = [&](Request request) {
     const Status status = engine.Submit(std::move(request), collector.Callback()).status();
     return std::make_pair(status.code(), status.param());
   };
-  const auto invalid = [](const char* param) { return std::make_pair(StatusCode::kInvalidArgument, std::string(param)); };
+  const auto invalid = [](const char* param) {
+    return std::make_pair(StatusCode::kInvalidArgument, std::string(param));
+  };
   EXPECT_EQ(code_and_param(MakeRequest({}, 1)), invalid("prompt"));
   EXPECT_EQ(code_and_param(MakeRequest(std::vector<int32_t>(11, 1), 1)), invalid("prompt"));
   EXPECT_EQ(code_and_param(MakeRequest({1, 1000}, 1)), invalid("prompt"));
@@ -340,8 +343,10 @@ TEST(Engine, WithAllRanksLostNothingIsAdmitted) {
   ASSERT_TRUE(WaitUntil([&] { return executor.num_in_flight() >= 1; }));
   executor.FailDomain(0, 0);
   ASSERT_TRUE(collector.WaitFinished(3));
-  for (RequestId id = 1; id <= 3; ++id) EXPECT_EQ(collector.Final(id).status.code(), StatusCode::kUnavailable);
-  EXPECT_EQ(engine.Submit(MakeRequest({1}, 1), collector.Callback()).status().code(), StatusCode::kUnavailable);
+  for (RequestId id = 1; id <= 3; ++id)
+    EXPECT_EQ(collector.Final(id).status.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(engine.Submit(MakeRequest({1}, 1), collector.Callback()).status().code(),
+            StatusCode::kUnavailable);
   engine.Stop();
 }
 

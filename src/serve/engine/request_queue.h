@@ -23,11 +23,11 @@ struct EngineCommand {
   Engine::OutputCallback on_output;  // kSubmit
 };
 
-// The door between the threads that ask and the loop that answers: commands in order, and everything that has to be
-// known to refuse a request at once. Any thread; no callback is called under its lock.
+// The door between the threads that ask and the loop that answers: commands in order, and everything that has
+// to be known to refuse a request at once. Any thread; no callback is called under its lock.
 //
-// Its count of live requests goes up with each admission and down after each final output; Close and WaitUntilIdle give
-// Drain its meaning.
+// Its count of live requests goes up with each admission and down after each final output; Close and
+// WaitUntilIdle give Drain its meaning.
 class RequestQueue {
  public:
   // A request of the loop's view: counts after its last look at the commands.
@@ -35,10 +35,12 @@ class RequestQueue {
     int64_t queued = 0, running = 0;
   };
 
-  RequestQueue(int64_t max_queued, int64_t max_running) : max_queued_(max_queued), max_running_(max_running) {}
+  RequestQueue(int64_t max_queued, int64_t max_running)
+      : max_queued_(max_queued), max_running_(max_running) {}
 
-  // Admits a request and gives its id. Errors: the state's (SetState), ResourceExhausted: as many requests wait as may.
-  // A request that the loop has not seen yet counts as waiting only as far as no place among the running is free.
+  // Admits a request and gives its id. Errors: the state's (SetState), ResourceExhausted: as many requests
+  // wait as may. A request that the loop has not seen yet counts as waiting only as far as no place among the
+  // running is free.
   Result<RequestId> Submit(Request request, Engine::OutputCallback on_output);
   void Push(EngineCommand command);
 

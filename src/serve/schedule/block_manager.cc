@@ -22,7 +22,8 @@ int32_t BlockManager::Allocate(int32_t group) {
     block_id = released_[group].back().block_id;
     released_[group].pop_back();
   } else {
-    // Used and released blocks of a group are together never more than its share, and the shares fit the pool.
+    // Used and released blocks of a group are together never more than its share, and the shares fit the
+    // pool.
     CHECK(!free_.empty());
     block_id = free_.back();
     free_.pop_back();

@@ -7,7 +7,9 @@
 namespace phalanx {
 namespace {
 
-bool Older(const Sequence* a, const Sequence* b) { return a->id < b->id; }
+bool Older(const Sequence* a, const Sequence* b) {
+  return a->id < b->id;
+}
 
 }  // namespace
 
@@ -19,7 +21,8 @@ Group::Group(int32_t index, const SchedulerOptions* options, BlockManager* block
 bool Group::HasRoomFor(const Sequence& sequence) const {
   const int64_t needed = BlocksFor(sequence.num_known());
   if (running_.empty()) return blocks_->NumFree(index_) >= needed;
-  // Some blocks are left for those that grow, so that a newcomer does not cost somebody else's blocks at once.
+  // Some blocks are left for those that grow, so that a newcomer does not cost somebody else's blocks at
+  // once.
   const int64_t reserve = static_cast<int64_t>(running_.size() + 3) / 4;
   return static_cast<int64_t>(running_.size()) < options_->max_batch_size &&
          backlog_tokens_ < ChunkBudget() && blocks_->NumFree(index_) >= needed + reserve;

@@ -15,17 +15,18 @@ namespace phalanx {
 
 // The sequences of one attention-dp group, and how they share its steps and blocks. Part of the Scheduler.
 //
-// Running sequences hold blocks: at placement those of all known tokens, so that a prompt once begun is never held up,
-// then one by one. When a decoding sequence finds no free block, the newest running one is preempted: it goes to the
-// bound queue (sequences that only this group may take), which is in order of age and comes before everything that is
-// not bound, so the oldest sequence of a group always moves on and everyone becomes the oldest one day.
+// Running sequences hold blocks: at placement those of all known tokens, so that a prompt once begun is never
+// held up, then one by one. When a decoding sequence finds no free block, the newest running one is
+// preempted: it goes to the bound queue (sequences that only this group may take), which is in order of age
+// and comes before everything that is not bound, so the oldest sequence of a group always moves on and
+// everyone becomes the oldest one day.
 class Group {
  public:
   // `options` and `blocks` outlive it.
   Group(int32_t index, const SchedulerOptions* options, BlockManager* blocks);
 
-  // Whether Place would find room: a place in the batch, blocks, and fewer prompt tokens ahead than one step takes (what
-  // waits in the common queue can still go to whichever group is ready first).
+  // Whether Place would find room: a place in the batch, blocks, and fewer prompt tokens ahead than one step
+  // takes (what waits in the common queue can still go to whichever group is ready first).
   bool HasRoomFor(const Sequence& sequence) const;
   GroupLoad Load() const;
   // The sequence becomes one of the running. Requires: HasRoomFor.
@@ -39,8 +40,9 @@ class Group {
   // Takes an ended sequence out; the workers hear of it in the next plan.
   void Remove(Sequence* sequence);
 
-  // The two halves of a plan, in this order: one row of each decoding sequence, oldest first; then prompt chunks, first
-  // come first served. `others_decode`: a sequence of the domain decodes in this plan, so chunks are kept small.
+  // The two halves of a plan, in this order: one row of each decoding sequence, oldest first; then prompt
+  // chunks, first come first served. `others_decode`: a sequence of the domain decodes in this plan, so
+  // chunks are kept small.
   void PlanDecodes(Batch* batch);
   void PlanChunks(bool others_decode, Batch* batch);
   // The plan is the domain's `step`: it carries what the workers must forget.
@@ -77,8 +79,8 @@ class Group {
   int64_t backlog_tokens_ = 0;      // of running sequences that have not sampled: tokens not planned yet
   int64_t num_sampled_ = 0;         // running sequences that have sampled
 
-  StepId last_step_ = 0;      // planned
-  StepId returned_step_ = 0;  // whose result has come
+  StepId last_step_ = 0;                  // planned
+  StepId returned_step_ = 0;              // whose result has come
   std::deque<int64_t> in_flight_tokens_;  // of the steps between them
   GroupStats sums_;
 };

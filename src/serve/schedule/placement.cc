@@ -8,8 +8,9 @@
 namespace phalanx {
 namespace {
 
-// Rows that the group computes until the new sequence has its first token: what is under way, the prompts before it, its
-// own, and one row per decoding sequence in each of the steps that these prompts are spread over.
+// Rows that the group computes until the new sequence has its first token: what is under way, the prompts
+// before it, its own, and one row per decoding sequence in each of the steps that these prompts are spread
+// over.
 int64_t RowsToFirstToken(const PlacementContext& context, const GroupLoad& load) {
   const int64_t prompt_rows = load.backlog_tokens + context.num_tokens;
   const int64_t chunk = std::max<int64_t>(
@@ -23,9 +24,13 @@ int64_t DistanceFromLast(const PlacementContext& context, const GroupLoad& load)
   return (load.group - context.last_group - 1 + context.num_groups) % context.num_groups;
 }
 
-int64_t NumSequences(const PlacementContext&, const GroupLoad& load) { return load.num_sequences; }
+int64_t NumSequences(const PlacementContext&, const GroupLoad& load) {
+  return load.num_sequences;
+}
 
-int64_t UsedBlocks(const PlacementContext&, const GroupLoad& load) { return load.used_blocks; }
+int64_t UsedBlocks(const PlacementContext&, const GroupLoad& load) {
+  return load.used_blocks;
+}
 
 struct PolicyEntry {
   PlacementPolicy policy;
@@ -50,7 +55,9 @@ const PolicyEntry& Entry(PlacementPolicy policy) {
 
 }  // namespace
 
-std::string_view PlacementPolicyName(PlacementPolicy policy) { return Entry(policy).name; }
+std::string_view PlacementPolicyName(PlacementPolicy policy) {
+  return Entry(policy).name;
+}
 
 std::optional<PlacementPolicy> FindPlacementPolicy(std::string_view name) {
   for (const PolicyEntry& entry : kPolicies) {

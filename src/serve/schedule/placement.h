@@ -9,9 +9,9 @@ namespace phalanx {
 
 // How the group of a new request is chosen among those that have room for it.
 enum class PlacementPolicy : uint8_t {
-  kFirstToken,        // the group where its first token is predicted to be finished first (the default)
-  kRoundRobin,        // the next one
-  kShortestQueue,     // fewest sequences
+  kFirstToken,     // the group where its first token is predicted to be finished first (the default)
+  kRoundRobin,     // the next one
+  kShortestQueue,  // fewest sequences
   kFewestUsedBlocks,
 };
 
@@ -27,11 +27,11 @@ struct GroupLoad {
 
 // What is placed, and the facts that the prediction needs.
 struct PlacementContext {
-  int64_t num_tokens = 0;            // of the new sequence
+  int64_t num_tokens = 0;  // of the new sequence
   int64_t max_step_tokens = 1;
   int64_t prefill_chunk_tokens = 1;
   int32_t num_groups = 1;
-  int32_t last_group = -1;           // the group of the placement before
+  int32_t last_group = -1;  // the group of the placement before
 };
 
 // "first_token", "round_robin", "shortest_queue", "fewest_used_blocks".
@@ -40,6 +40,7 @@ std::optional<PlacementPolicy> FindPlacementPolicy(std::string_view name);
 
 // The group of the best candidate; ties go to the one with fewer used blocks, then to the lower index.
 // Requires: at least one candidate.
-int32_t ChooseGroup(PlacementPolicy policy, const PlacementContext& context, std::span<const GroupLoad> candidates);
+int32_t ChooseGroup(PlacementPolicy policy, const PlacementContext& context,
+                    std::span<const GroupLoad> candidates);
 
 }  // namespace phalanx

@@ -11,7 +11,7 @@ namespace phalanx {
 
 // New tokens of one choice since the last output.
 struct SequenceOutput {
-  int32_t index = 0;                    // choice
+  int32_t index = 0;  // choice
   std::vector<int32_t> token_ids;
   std::vector<TokenLogprobs> logprobs;  // one per token if asked for, else empty
   std::optional<FinishReason> finish_reason;
@@ -20,7 +20,7 @@ struct SequenceOutput {
 // What happened to a request in one step. Exactly one output of each request has `finished`, whatever fails.
 struct RequestOutput {
   RequestId request_id = 0;
-  Status status;                               // an error is always the last output
+  Status status;  // an error is always the last output
   std::vector<SequenceOutput> sequences;
   std::vector<TokenLogprobs> prompt_logprobs;  // of prompt tokens 1 ...; as they are computed, choice 0 only
   int32_t data_parallel_rank = -1;             // the group that computes it
@@ -34,7 +34,7 @@ struct GroupStats {
   int64_t waiting = 0;  // sequences that only this group may take: pinned, preempted, choices of its requests
   int64_t used_blocks = 0, total_blocks = 0;
   int64_t prompt_tokens = 0, generation_tokens = 0, preemptions = 0, steps = 0;  // since start
-  double busy_seconds = 0;  // time in steps since start
+  double busy_seconds = 0;                                                       // time in steps since start
 };
 
 }  // namespace phalanx

@@ -13,8 +13,8 @@ SchedulerOptions Adjusted(SchedulerOptions options) {
   CHECK(options.num_domains > 0 && options.num_groups % options.num_domains == 0);
   CHECK(options.block_size > 0 && options.max_in_flight > 0 && options.max_step_tokens > 0);
   // With a row for every running sequence there is still one left for a prompt, whatever the batch size.
-  options.max_batch_size = static_cast<int32_t>(
-      std::clamp<int64_t>(options.max_batch_size, 1, options.max_step_tokens));
+  options.max_batch_size =
+      static_cast<int32_t>(std::clamp<int64_t>(options.max_batch_size, 1, options.max_step_tokens));
   options.max_prefill_batch_size = std::max(options.max_prefill_batch_size, 1);
   options.prefill_chunk_tokens = std::max(options.prefill_chunk_tokens, 1);
   options.max_running_requests = std::max<int64_t>(options.max_running_requests, 1);

@@ -18,41 +18,46 @@
 
 namespace phalanx {
 
-// Decides what each group computes in each step: continuous batching with chunked prefill over a paged cache. Pure: no
-// thread, no lock, no clock, no randomness; the same calls give the same plans.
+// Decides what each group computes in each step: continuous batching with chunked prefill over a paged cache.
+// Pure: no thread, no lock, no clock, no randomness; the same calls give the same plans.
 //
-// Binding is late. A request waits in one queue, first come first served, and is given to a group only when a group has
-// room to begin with it at once; among those with room the placement policy chooses. So no request waits behind a long
-// one in a group while another group is idle, and the choice rests on the state of that moment. A request that is pinned
-// to a group, and choices of a request beyond the first, wait in the queue of their group. The head of the common queue
-// is overtaken by nobody, the head of a group's queue by nobody who wants the same group.
+// Binding is late. A request waits in one queue, first come first served, and is given to a group only when a
+// group has room to begin with it at once; among those with room the placement policy chooses. So no request
+// waits behind a long one in a group while another group is idle, and the choice rests on the state of that
+// moment. A request that is pinned to a group, and choices of a request beyond the first, wait in the queue
+// of their group. The head of the common queue is overtaken by nobody, the head of a group's queue by nobody
+// who wants the same group.
 //
-// Plans run ahead: up to max_in_flight steps of a domain may be planned before the first one's result is known. A
-// sequence in such a plan takes one row for "the last token that it sampled"; what is known beforehand (length limits)
-// is kept, a stop token found meanwhile makes the row of the next step void, and its token is dropped here.
+// Plans run ahead: up to max_in_flight steps of a domain may be planned before the first one's result is
+// known. A sequence in such a plan takes one row for "the last token that it sampled"; what is known
+// beforehand (length limits) is kept, a stop token found meanwhile makes the row of the next step void, and
+// its token is dropped here.
 class Scheduler {
  public:
   explicit Scheduler(const SchedulerOptions& options);
 
-  // Queues a request under its `id`, which must be new. Errors: those of ValidateRequest; Unavailable: no group that may
-  // take it is left. The request is not queued then.
+  // Queues a request under its `id`, which must be new. Errors: those of ValidateRequest; Unavailable: no
+  // group that may take it is left. The request is not queued then.
   Status Add(Request request);
-  // Ends a request; its blocks are free at once. `reason` Ok: every unfinished choice ends with kAbort; else with kError
-  // and the output carries it. The final output; none if the id is unknown (it has ended before).
+  // Ends a request; its blocks are free at once. `reason` Ok: every unfinished choice ends with kAbort; else
+  // with kError and the output carries it. The final output; none if the id is unknown (it has ended before).
   std::optional<RequestOutput> Abort(RequestId request_id, Status reason = Status::Ok());
-  // Ends one choice as if it had stopped by itself, without an output for it. The final output of the request if this was
-  // its last choice. Unknown ids and ended choices are ignored.
+  // Ends one choice as if it had stopped by itself, without an output for it. The final output of the request
+  // if this was its last choice. Unknown ids and ended choices are ignored.
   std::optional<RequestOutput> FinishSequence(RequestId request_id, int32_t index);
 
-  // The next step of a domain; none: nothing to compute, max_in_flight steps under way, or the domain has failed.
+  // The next step of a domain; none: nothing to compute, max_in_flight steps under way, or the domain has
+  // failed.
   std::optional<StepPlan> Schedule(int32_t domain);
-  // The result of the oldest step under way in its domain. A failed one ends every request of the domain with its Status;
-  // later results of the domain are ignored.
+  // The result of the oldest step under way in its domain. A failed one ends every request of the domain with
+  // its Status; later results of the domain are ignored.
   std::vector<RequestOutput> Update(StepResult result);
   // The domain is lost: ends every request that is computed there, or could be computed nowhere else.
   std::vector<RequestOutput> FailDomain(int32_t domain, const Status& status);
 
-  int32_t num_in_flight(int32_t domain) const { return static_cast<int32_t>(domains_[domain].in_flight.size()); }
+  int32_t num_in_flight(int32_t domain) const {
+    return static_cast<int32_t>(domains_[domain].in_flight.size());
+  }
   int64_t num_requests() const { return static_cast<int64_t>(requests_.size()); }
   int64_t num_running_requests() const { return num_running_requests_; }
   GroupStats Stats(int32_t group) const { return groups_[group].Stats(); }

@@ -49,7 +49,8 @@ TEST(SchedulerCost, PerStepAt256Sequences) {
     schedule_us += us(planned - begin);
     update_us += us(updated - answered);
   }
-  std::printf("256 sequences: Schedule %.1f us, Update %.1f us per step\n", schedule_us / kSteps, update_us / kSteps);
+  std::printf("256 sequences: Schedule %.1f us, Update %.1f us per step\n", schedule_us / kSteps,
+              update_us / kSteps);
 }
 
 }  // namespace

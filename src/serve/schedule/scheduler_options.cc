@@ -13,7 +13,8 @@ int64_t MaxNewTokens(const Request& request, const SchedulerOptions& options) {
 
 Status ValidateRequest(const Request& request, const SchedulerOptions& options) {
   const int64_t num_prompt = static_cast<int64_t>(request.prompt_token_ids.size());
-  if (num_prompt == 0) return InvalidArgument("the prompt is empty: at least one token is needed").WithParam("prompt");
+  if (num_prompt == 0)
+    return InvalidArgument("the prompt is empty: at least one token is needed").WithParam("prompt");
   if (request.n < 1) {
     return InvalidArgument("n is " + std::to_string(request.n) + ": at least 1 is needed").WithParam("n");
   }
@@ -40,8 +41,9 @@ Status ValidateRequest(const Request& request, const SchedulerOptions& options) 
   const int64_t capacity = options.blocks_per_group * options.block_size;
   if (num_tokens > capacity) {
     return InvalidArgument("a prompt of " + std::to_string(num_prompt) + " tokens with up to " +
-                           std::to_string(max_new) + " new tokens can never fit the key/value cache of one group, " +
-                           "which holds " + std::to_string(capacity) + " tokens")
+                           std::to_string(max_new) +
+                           " new tokens can never fit the key/value cache of one group, " + "which holds " +
+                           std::to_string(capacity) + " tokens")
         .WithParam(num_prompt > capacity ? "prompt" : "max_tokens");
   }
   return Status::Ok();

@@ -1,6 +1,7 @@
-// The Scheduler against workers that check every plan (FakeExecutor), with random layouts, limits and clients. After each
-// call the invariants that join sequences, groups and blocks are checked; at the end every request must have had exactly
-// one final output, the tokens that it would have got alone, and no longer a wait than its elders' work explains.
+// The Scheduler against workers that check every plan (FakeExecutor), with random layouts, limits and
+// clients. After each call the invariants that join sequences, groups and blocks are checked; at the end
+// every request must have had exactly one final output, the tokens that it would have got alone, and no
+// longer a wait than its elders' work explains.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -57,8 +58,8 @@ class House {
     client.tokens.resize(request.n);
     client.reasons.resize(request.n);
     client.num_logprobs.resize(request.n);
-    // The oldest sequence moves on by a token in every step, so nobody waits for more steps than its elders have tokens;
-    // a round is a Collect, a step takes `latency` of them and one more.
+    // The oldest sequence moves on by a token in every step, so nobody waits for more steps than its elders
+    // have tokens; a round is a Collect, a step takes `latency` of them and one more.
     int64_t tokens = 0;
     for (const auto& [id, other] : clients_) tokens += other.finished ? 0 : Tokens(other.request);
     client.latest_round = round_ + (tokens + Tokens(request) + 4) * (latency_ + 2);
@@ -123,7 +124,8 @@ class House {
         const std::vector<int32_t>& got = client.tokens[i];
         if (client.disturbed) {
           ASSERT_LE(got.size(), alone.size());
-          EXPECT_TRUE(std::equal(got.begin(), got.end(), alone.begin())) << "request " << id << " choice " << i;
+          EXPECT_TRUE(std::equal(got.begin(), got.end(), alone.begin()))
+              << "request " << id << " choice " << i;
         } else {
           EXPECT_EQ(got, alone) << "request " << id << " choice " << i;
         }
@@ -140,7 +142,9 @@ class House {
   Scheduler& scheduler() { return scheduler_; }
   const FakeExecutor& executor() const { return *executor_; }
   size_t num_clients() const { return clients_.size(); }
-  const std::vector<int32_t>& tokens(RequestId id, int32_t index) const { return clients_.at(id).tokens[index]; }
+  const std::vector<int32_t>& tokens(RequestId id, int32_t index) const {
+    return clients_.at(id).tokens[index];
+  }
   int64_t num_preemptions() const {
     int64_t total = 0;
     for (int32_t g = 0; g < scheduler_.options().num_groups; ++g) total += scheduler_.Stats(g).preemptions;
@@ -174,7 +178,8 @@ class House {
       client.reasons[choice.index] = choice.finish_reason;
       client.num_logprobs[choice.index] += choice.logprobs.size();
     }
-    for (const TokenLogprobs& logprobs : output.prompt_logprobs) client.prompt_logprobs.push_back(logprobs.token_id);
+    for (const TokenLogprobs& logprobs : output.prompt_logprobs)
+      client.prompt_logprobs.push_back(logprobs.token_id);
     client.finished = output.finished;
     if (!output.finished) return;
     for (const auto& reason : client.reasons) EXPECT_TRUE(reason.has_value());
@@ -218,9 +223,9 @@ SchedulerOptions RandomOptions(Dice* dice) {
   options.max_prefill_batch_size = dice->Pick({1, 3, 50});
   options.prefill_chunk_tokens = dice->Pick({1, 5, 64});
   options.max_running_requests = dice->Pick({1, 4, 1000});
-  options.placement = dice->Pick({PlacementPolicy::kFirstToken, PlacementPolicy::kFirstToken,
-                                  PlacementPolicy::kRoundRobin, PlacementPolicy::kShortestQueue,
-                                  PlacementPolicy::kFewestUsedBlocks});
+  options.placement =
+      dice->Pick({PlacementPolicy::kFirstToken, PlacementPolicy::kFirstToken, PlacementPolicy::kRoundRobin,
+                  PlacementPolicy::kShortestQueue, PlacementPolicy::kFewestUsedBlocks});
   return options;
 }
 
@@ -243,7 +248,8 @@ Request RandomRequest(Dice* dice, const SchedulerOptions& options) {
     sampling.num_prompt_logprobs = 0;
     if (dice->OneIn(2)) request.max_tokens = 0;
   }
-  if (dice->OneIn(4)) request.data_parallel_rank = static_cast<int32_t>(dice->Between(0, options.num_groups - 1));
+  if (dice->OneIn(4))
+    request.data_parallel_rank = static_cast<int32_t>(dice->Between(0, options.num_groups - 1));
   return request;
 }
 
@@ -258,7 +264,8 @@ TEST(SchedulerRandom, InvariantsHoldWhateverClientsDo) {
     for (int round = 0; round < 120; ++round) {
       if (dice.OneIn(rate)) house.Add(RandomRequest(&dice, options));
       if (house.num_clients() > 0 && dice.OneIn(15)) {
-        const RequestId id = static_cast<RequestId>(dice.Between(1, static_cast<int64_t>(house.num_clients())));
+        const RequestId id =
+            static_cast<RequestId>(dice.Between(1, static_cast<int64_t>(house.num_clients())));
         if (dice.OneIn(2)) {
           house.Abort(id);
         } else {
@@ -276,14 +283,16 @@ TEST(SchedulerRandom, InvariantsHoldWhateverClientsDo) {
     num_preemptions += house.num_preemptions();
     num_skipped += house.executor().num_skipped();
   }
-  std::printf("%ld steps, %ld preemptions, %ld rows skipped after a stop token\n", static_cast<long>(num_steps),
-              static_cast<long>(num_preemptions), static_cast<long>(num_skipped));
+  std::printf("%ld steps, %ld preemptions, %ld rows skipped after a stop token\n",
+              static_cast<long>(num_steps), static_cast<long>(num_preemptions),
+              static_cast<long>(num_skipped));
   EXPECT_GT(num_steps, 5000);
   EXPECT_GT(num_preemptions, 50);
   EXPECT_GT(num_skipped, 50);
 }
 
-// One crowd of requests under every layout, chunk size and pool size: the tokens of each are those of each alone.
+// One crowd of requests under every layout, chunk size and pool size: the tokens of each are those of each
+// alone.
 TEST(SchedulerRandom, TheSameTokensUnderEveryLayout) {
   Dice dice(42);
   SchedulerOptions options;
@@ -308,7 +317,8 @@ TEST(SchedulerRandom, TheSameTokensUnderEveryLayout) {
         for (const Request& request : crowd) house.Add(request);
         house.RunToTheEnd();
         house.CheckEnd();
-        ASSERT_FALSE(HasFailure()) << num_groups << " groups, chunks of " << chunk << ", " << blocks << " blocks";
+        ASSERT_FALSE(HasFailure()) << num_groups << " groups, chunks of " << chunk << ", " << blocks
+                                   << " blocks";
         num_preemptions += house.num_preemptions();
       }
     }

@@ -24,7 +24,8 @@ SchedulerOptions Options(int32_t num_groups = 1, int64_t blocks_per_group = 100)
 Request MakeRequest(RequestId id, int64_t num_prompt, int32_t max_tokens) {
   Request request;
   request.id = id;
-  for (int64_t i = 0; i < num_prompt; ++i) request.prompt_token_ids.push_back(static_cast<int32_t>(100 * id + i));
+  for (int64_t i = 0; i < num_prompt; ++i)
+    request.prompt_token_ids.push_back(static_cast<int32_t>(100 * id + i));
   request.max_tokens = max_tokens;
   return request;
 }
@@ -48,7 +49,9 @@ std::vector<std::pair<SequenceId, int32_t>> Rows(const StepPlan& plan) {
   return rows;
 }
 
-std::pair<SequenceId, int32_t> Row(SequenceId id, int32_t num_tokens) { return {id, num_tokens}; }
+std::pair<SequenceId, int32_t> Row(SequenceId id, int32_t num_tokens) {
+  return {id, num_tokens};
+}
 
 // Runs one step at a time until nothing is left to do; the outputs by request.
 void RunToTheEnd(Scheduler* scheduler) {

@@ -1,5 +1,5 @@
-// What comes back: the Scheduler's half that takes results. A result may name sequences that have ended since their step
-// was planned; their tokens are dropped.
+// What comes back: the Scheduler's half that takes results. A result may name sequences that have ended since
+// their step was planned; their tokens are dropped.
 #include <algorithm>
 #include <utility>
 
@@ -83,9 +83,9 @@ void Scheduler::AddPromptLogprobs(PromptLogprobs logprobs, std::vector<RequestOu
   LiveRequest* live = sequence->owner;
   // What was computed again has been handed out before.
   const int64_t known = live->next_prompt_logprob - logprobs.first_position;
-  CHECK(known >= 0);
   const int64_t count = static_cast<int64_t>(logprobs.tokens.size());
-  if (known >= count) return;
+  if (known >= count || count == 0) return;
+  CHECK(known >= 0);
   RequestOutput& output = OutputOf(live, outputs);
   output.prompt_logprobs.insert(output.prompt_logprobs.end(),
                                 std::make_move_iterator(logprobs.tokens.begin() + known),
@@ -124,7 +124,8 @@ void Scheduler::CheckInvariants() const {
       ++num_unfinished;
       CHECK(sequence->owner == live.get() && Find(sequence->id) == sequence.get());
       CHECK(sequence->running == !sequence->block_ids.empty());
-      CHECK(sequence->num_computed <= sequence->num_planned() && sequence->num_computed <= sequence->max_computed());
+      CHECK(sequence->num_computed <= sequence->num_planned() &&
+            sequence->num_computed <= sequence->max_computed());
       CHECK(static_cast<int64_t>(sequence->block_ids.size()) * options_.block_size >= sequence->num_computed);
       CHECK(sequence->num_pending <= options_.max_in_flight);
       for (int32_t block : sequence->block_ids) {

@@ -16,15 +16,15 @@ struct LiveRequest {
   Request request;
   std::vector<std::unique_ptr<Sequence>> sequences;  // by choice; null: ended
   int32_t num_unfinished = 0;
-  int32_t group = -1;                  // where it is computed; -1: not placed yet
-  bool running = false;                // a sequence of it has held blocks
-  int64_t next_prompt_logprob = 1;     // position of the first prompt log-probability not handed out yet
-  int64_t output_slot = -1;            // its place in the outputs of the Update under way
+  int32_t group = -1;               // where it is computed; -1: not placed yet
+  bool running = false;             // a sequence of it has held blocks
+  int64_t next_prompt_logprob = 1;  // position of the first prompt log-probability not handed out yet
+  int64_t output_slot = -1;         // its place in the outputs of the Update under way
 };
 
-// One growing list of tokens of a request. `num_computed` runs ahead of what has come back: it counts the tokens of all
-// planned steps, and `num_pending` the sampled tokens among them that are not known yet (the next step is planned while
-// the one before is under way). Invariants, for a sequence that holds blocks:
+// One growing list of tokens of a request. `num_computed` runs ahead of what has come back: it counts the
+// tokens of all planned steps, and `num_pending` the sampled tokens among them that are not known yet (the
+// next step is planned while the one before is under way). Invariants, for a sequence that holds blocks:
 //   num_computed <= num_planned(), and once it has sampled in this start, num_planned() - num_computed is 1.
 struct Sequence {
   SequenceId id = 0;  // in order of arrival: the smaller one is older

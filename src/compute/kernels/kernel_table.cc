@@ -2,6 +2,10 @@
 
 #include <string>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "compute/kernels/tables.h"
 
 namespace phalanx {
@@ -17,14 +21,22 @@ std::string_view NothingMissing() {
 #define PHX_REQUIRE_CPU(feature) \
   if (!__builtin_cpu_supports(feature)) return feature
 
+// Not every compiler knows this one by name. The operating system's part is that of AVX.
+bool HasF16c() {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+
 std::string_view MissingForAvx2() {
   PHX_REQUIRE_CPU("avx2");
   PHX_REQUIRE_CPU("fma");
-  PHX_REQUIRE_CPU("f16c");
+  if (!HasF16c()) return "f16c";
   return {};
 }
 
 std::string_view MissingForAvx512() {
+  const std::string_view missing = MissingForAvx2();
+  if (!missing.empty()) return missing;
   PHX_REQUIRE_CPU("avx512f");
   PHX_REQUIRE_CPU("avx512bw");
   PHX_REQUIRE_CPU("avx512dq");

@@ -2,12 +2,15 @@
 // The loops over these vectors:
 #include "compute/kernels/simd/float_tile.h"
 
-// Register tiles of the matrix product with AVX2. A panel's 16 columns are two registers of 8.
+// Register tiles of the matrix product with AVX2. A panel's 16 columns are two
+// registers of 8.
 //
-// vpmaddubsw multiplies unsigned by signed bytes and adds pairs in 16 bits, with saturation. Nibbles (Q4_0, Q4_1) are
-// the unsigned side as they are: a pair is at most 2 * 15 * 127, so that all 8 steps of a group, 30480, fit into 16
-// bits. Q8_0 has signed weights: |w| is the unsigned side and the activation takes w's sign (w x = |w| (sign(w) x));
-// a pair is at most 2 * 128 * 127 = 32512, so each step goes on to 32 bits. Activations are never -128, which the
+// vpmaddubsw multiplies unsigned by signed bytes and adds pairs in 16 bits,
+// with saturation. Nibbles (Q4_0, Q4_1) are the unsigned side as they are: a
+// pair is at most 2 * 15 * 127, so that all 8 steps of a group, 30480, fit into
+// 16 bits. Q8_0 has signed weights: |w| is the unsigned side and the activation
+// takes w's sign (w x = |w| (sign(w) x)); a pair is at most 2 * 128 * 127 =
+// 32512, so each step goes on to 32 bits. Activations are never -128, which the
 // change of sign could not represent.
 namespace phalanx::avx2 {
 namespace {
@@ -31,53 +34,51 @@ constexpr int kGroupBytes = kFormat == WeightFormat::kQ8_0   ? 544
 template <WeightFormat kFormat>
 constexpr int kScaleOffset = kFormat == WeightFormat::kQ8_0 ? 512 : 256;
 
-// Eight steps of 8 columns: signed bytes of Q8_0, or nibbles.
+// Step j of both halves of a panel: signed bytes of Q8_0, or nibbles.
 template <WeightFormat kFormat>
-PHX_INLINE void LoadWeights(const std::byte* w, __m256i (&out)[8]) {
-  if constexpr (kFormat == WeightFormat::kQ8_0) {
-    const __m256i offset = _mm256_set1_epi8(-128);
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) out[j] = _mm256_xor_si256(LoadBytes(w + 64 * j), offset);
-  } else {
-    const __m256i low = _mm256_set1_epi8(15);
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const __m256i pairs = LoadBytes(w + 64 * j);
-      out[j] = _mm256_and_si256(pairs, low);
-      out[j + 4] = _mm256_and_si256(_mm256_srli_epi16(pairs, 4), low);
+PHX_INLINE void LoadStep(const std::byte* w, int j, __m256i (&out)[2]) {
+#pragma GCC unroll 2
+  for (int h = 0; h < 2; ++h) {
+    if constexpr (kFormat == WeightFormat::kQ8_0) {
+      out[h] = _mm256_xor_si256(LoadBytes(w + 64 * j + 32 * h), _mm256_set1_epi8(-128));
+    } else {
+      const __m256i pairs = LoadBytes(w + 64 * (j % 4) + 32 * h);
+      out[h] = _mm256_and_si256(j < 4 ? pairs : _mm256_srli_epi16(pairs, 4), _mm256_set1_epi8(15));
     }
   }
 }
 
-// The exact dot products of one row's group with 8 columns.
+// Adds the products of one step to a row's sums: in 32 bits for Q8_0, in 16
+// bits for nibbles.
 template <WeightFormat kFormat>
-PHX_INLINE __m256i Dot(const __m256i (&w)[8], const int8_t* q, const int32_t* sum_q) {
-  const __m256i ones = _mm256_set1_epi16(1);
+PHX_INLINE __m256i AddProducts(__m256i sum, __m256i w, __m256i x) {
   if constexpr (kFormat == WeightFormat::kQ8_0) {
-    __m256i dot = _mm256_setzero_si256();
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) {
-      const __m256i signed_x = _mm256_sign_epi8(Broadcast4(q + 4 * j), w[j]);
-      const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w[j]), signed_x);
-      dot = _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, ones));
-    }
-    return dot;
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   } else {
-    __m256i pairs = _mm256_maddubs_epi16(w[0], Broadcast4(q));
-#pragma GCC unroll 8
-    for (int j = 1; j < 8; ++j) {
-      pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w[j], Broadcast4(q + 4 * j)));
-    }
-    const __m256i dot = _mm256_madd_epi16(pairs, ones);
-    if constexpr (kFormat == WeightFormat::kQ4_1) return dot;
-    return _mm256_sub_epi32(dot, _mm256_slli_epi32(_mm256_set1_epi32(*sum_q), 3));  // offset 8
+    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
   }
+  // Keeps the compiler from putting the additions off to the end of the group
+  // and the products into memory.
+  asm("" : "+x"(sum));
+  return sum;
 }
 
+// The exact dot product from the sums of all steps.
+template <WeightFormat kFormat>
+PHX_INLINE __m256i FinishDot(__m256i sum, int32_t sum_q) {
+  if constexpr (kFormat == WeightFormat::kQ8_0) return sum;
+  const __m256i dot = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+  if constexpr (kFormat == WeightFormat::kQ4_1) return dot;
+  return _mm256_sub_epi32(dot, _mm256_set1_epi32(8 * sum_q));
+}
+
+// All rows take a step together: a step's weights and each row's broadcast are
+// loaded once for both halves, and the rows' chains of additions hide each
+// other's latency.
 template <WeightFormat kFormat, int kRows>
 void BlockTile(const Tile& tile) {
   const std::byte* w = tile.w;
-  const int8_t* q = tile.q;
   const int64_t q_stride = 32 * tile.groups_stride;
   __m256 acc[kRows][2];
 #pragma GCC unroll 8
@@ -87,27 +88,40 @@ void BlockTile(const Tile& tile) {
       acc[r][h] = tile.first ? _mm256_setzero_ps() : _mm256_load_ps(tile.acc + r * kLanes + 8 * h);
     }
   }
+  int turn = tile.turn;
   for (int64_t g = 0; g < tile.count; ++g) {
-    PrefetchLines<kGroupBytes<kFormat>>(PrefetchAddress(tile, w));
+    Prefetch<kGroupBytes<kFormat>, 1>(tile, w, turn);
+    const int8_t* q = tile.q + 32 * g;
+    __m256i sums[kRows][2] = {};
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) {
+      __m256i step[2];
+      LoadStep<kFormat>(w, j, step);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const __m256i x = Broadcast4(q + r * q_stride + 4 * j);
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; ++h) sums[r][h] = AddProducts<kFormat>(sums[r][h], step[h], x);
+      }
+    }
 #pragma GCC unroll 2
     for (int h = 0; h < 2; ++h) {
-      __m256i weights[8];
-      LoadWeights<kFormat>(w + 32 * h, weights);
       const std::byte* scales = w + kScaleOffset<kFormat> + 16 * h;
       const __m256 scale = LoadHalves(scales);
+      __m256 min = _mm256_setzero_ps();
+      if constexpr (kFormat == WeightFormat::kQ4_1) min = LoadHalves(scales + 32);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const int64_t group = r * tile.groups_stride + g;
-        const __m256i dot = Dot<kFormat>(weights, q + r * q_stride, tile.sum_q + group);
+        const __m256 dot = _mm256_cvtepi32_ps(FinishDot<kFormat>(sums[r][h], tile.sum_q[group]));
         const __m256 both_scales = _mm256_mul_ps(scale, _mm256_set1_ps(tile.scale[group]));
-        acc[r][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), both_scales, acc[r][h]);
+        acc[r][h] = _mm256_fmadd_ps(dot, both_scales, acc[r][h]);
         if constexpr (kFormat == WeightFormat::kQ4_1) {
-          acc[r][h] = _mm256_fmadd_ps(LoadHalves(scales + 32), _mm256_set1_ps(tile.sum[group]), acc[r][h]);
+          acc[r][h] = _mm256_fmadd_ps(min, _mm256_set1_ps(tile.sum[group]), acc[r][h]);
         }
       }
     }
     w += kGroupBytes<kFormat>;
-    q += 32;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -117,11 +131,10 @@ void BlockTile(const Tile& tile) {
 }
 
 template <WeightFormat kFormat>
-constexpr TileSet kBlockTiles = {
-    1,
-    8,
-    {BlockTile<kFormat, 1>, BlockTile<kFormat, 2>, BlockTile<kFormat, 3>, BlockTile<kFormat, 4>,
-     BlockTile<kFormat, 5>, BlockTile<kFormat, 6>, BlockTile<kFormat, 7>, BlockTile<kFormat, 8>}};
+constexpr TileSet kBlockTiles = {1,
+                                 6,
+                                 {BlockTile<kFormat, 1>, BlockTile<kFormat, 2>, BlockTile<kFormat, 3>,
+                                  BlockTile<kFormat, 4>, BlockTile<kFormat, 5>, BlockTile<kFormat, 6>}};
 
 template <WeightFormat kFormat>
 void BlockMatMul(const MatMulArgs& args) {

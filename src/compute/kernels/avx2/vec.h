@@ -23,7 +23,8 @@ struct Bf16 {
   uint16_t bits;
 };
 
-// How much of a vector a load or store touches: all 16 lanes, or the first n (1 ... 15; a load gives 0 in the others).
+// How much of a vector a load or store touches: all 16 lanes, or the first n (1
+// ... 15; a load gives 0 in the others).
 struct Whole {};
 struct First {
   int n;
@@ -172,7 +173,8 @@ PHX_INLINE float Sqrt(float x) {
   return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)));
 }
 
-// The attention's register tiles: query rows x 16 tokens x tiles, and query rows x vectors of values.
+// The attention's register tiles: query rows x 16 tokens x tiles, and query
+// rows x vectors of values.
 inline constexpr int kScoreRows = 6, kScoreTiles = 1;
 inline constexpr int kValueRows = 3, kValueVecs = 2;
 

@@ -4,9 +4,11 @@
 
 // Register tiles of the matrix product with AVX-512 VNNI.
 //
-// vpdpbusd multiplies unsigned by signed bytes, so the weights are the unsigned side: nibbles as they are, or q + 128.
-// The offset comes off in integers: sum (q + offset) x = sum q x + offset sum x, so a group's dot product starts from
-// -offset * sum_q. Four bytes of a row's activations are broadcast from memory to all 16 columns.
+// vpdpbusd multiplies unsigned by signed bytes, so the weights are the unsigned
+// side: nibbles as they are, or q + 128. The offset comes off in integers: sum
+// (q + offset) x = sum q x + offset sum x, so a group's dot product starts from
+// -offset * sum_q. Four bytes of a row's activations are broadcast from memory
+// to all 16 columns.
 namespace phalanx::avx512 {
 namespace {
 
@@ -58,8 +60,9 @@ PHX_INLINE __m512i DotStart(const int32_t* sum_q) {
   }
 }
 
-// The exact dot products of kTogether rows' groups with 16 columns. A row alone goes as two chains, several go side by
-// side: a chain of 8 steps is longer than what the processor looks ahead.
+// The exact dot products of kTogether rows' groups with 16 columns. A row alone
+// goes as two chains, several go side by side: a chain of 8 steps is longer
+// than what the processor looks ahead.
 template <int kTogether>
 PHX_INLINE void Dot(const __m512i (&w)[8], const int8_t* q, int64_t q_stride, __m512i (&dot)[kTogether]) {
   if constexpr (kTogether == 1) {
@@ -95,7 +98,8 @@ PHX_INLINE void LoadGroup(const std::byte* w, Group& out) {
   if constexpr (kFormat == WeightFormat::kQ4_1) out.min = LoadHalves(w + kScaleOffset<kFormat> + 32);
 }
 
-// Adds group g of the activations' rows [kRow, kRow + kTogether) times the weights.
+// Adds group g of the activations' rows [kRow, kRow + kTogether) times the
+// weights.
 template <WeightFormat kFormat, int kRow, int kTogether, int kRows>
 PHX_INLINE void AddGroup(const Tile& tile, int64_t g, const Group& w, __m512 (&acc)[kRows]) {
   const int64_t index = kRow * tile.groups_stride + g;
@@ -133,8 +137,9 @@ void BlockTile(const Tile& tile) {
   for (int r = 0; r < kRows; ++r) {
     acc[r] = tile.first ? _mm512_setzero_ps() : _mm512_load_ps(tile.acc + r * kLanes);
   }
+  int turn = tile.turn;
   for (int64_t g = 0; g < tile.count; ++g) {
-    PrefetchLines<kGroupBytes<kFormat>>(PrefetchAddress(tile, w));
+    Prefetch<kGroupBytes<kFormat>, 1>(tile, w, turn);
     Group group;
     LoadGroup<kFormat>(w, group);
     AddGroups<kFormat, 0>(tile, g, group, acc);

@@ -4,13 +4,16 @@
 #include "compute/kernels/simd/exp.h"
 #include "compute/kernels/simd/kernels.h"
 
-// Attention over paged keys and values, written once over a vector of 16 lanes and compiled for each instruction set
-// in its own namespace. Included by the attention.cc of each, after its vec.h.
+// Attention over paged keys and values, written once over a vector of 16 lanes
+// and compiled for each instruction set in its own namespace. Included by the
+// attention.cc of each, after its vec.h.
 //
-// Up to kRowsPerPass query rows walk over the blocks together. A "query" is one row and head; the queries of a pass
-// are numbered row by row, and those that see something of a block are a range, because what a row sees only moves
-// forward from row to row. Keys are read once per kScoreRows queries and values once per kValueRows. Each query's own
-// arithmetic is what the reference does for it alone, in the same order.
+// Up to kRowsPerPass query rows walk over the blocks together. A "query" is one
+// row and head; the queries of a pass are numbered row by row, and those that
+// see something of a block are a range, because what a row sees only moves
+// forward from row to row. Keys are read once per kScoreRows queries and values
+// once per kValueRows. Each query's own arithmetic is what the reference does
+// for it alone, in the same order.
 namespace phalanx::PHX_ISA {
 namespace {
 
@@ -39,7 +42,8 @@ struct Pass {
     const int64_t begin = SeenEnd(row) - args.window;
     return args.window > 0 && begin > 0 ? begin : 0;
   }
-  // What `row` sees of the block that begins at `position`; begin >= end: nothing.
+  // What `row` sees of the block that begins at `position`; begin >= end:
+  // nothing.
   TokenRange Seen(int row, int64_t position) const {
     const int64_t begin = SeenBegin(row) - position;
     const int64_t end = SeenEnd(row) - position;
@@ -51,6 +55,12 @@ struct Pass {
            static_cast<int64_t>(query % args.heads) * args.head_dim;
   }
 };
+
+// Keys and then values of a block are one stream.
+PHX_INLINE void PrefetchAhead(const void* p) {
+  constexpr int kAheadBytes = 8192;
+  _mm_prefetch(static_cast<const char*>(p) + kAheadBytes, _MM_HINT_T0);
+}
 
 // Scores of kRows queries from `query` on, for kTiles tiles of tokens.
 template <int kRows, int kTiles, class T>
@@ -68,8 +78,11 @@ void Score(const Pass<T>& pass, int query, const T* keys, int tile) {
   for (int d = 0; d < head_dim; ++d) {
     Vec key[kTiles];
 #pragma GCC unroll 4
-    for (int t = 0; t < kTiles; ++t)
-      key[t] = Load(k + (static_cast<int64_t>(t) * head_dim + d) * kLanes, Whole{});
+    for (int t = 0; t < kTiles; ++t) {
+      const T* from = k + (static_cast<int64_t>(t) * head_dim + d) * kLanes;
+      key[t] = Load(from, Whole{});
+      PrefetchAhead(from);
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const Vec x = Set(q[r][d]);
@@ -85,7 +98,8 @@ void Score(const Pass<T>& pass, int query, const T* keys, int tile) {
   }
 }
 
-// Turns one query's scores into weights, and scales what the blocks before have given to the new maximum.
+// Turns one query's scores into weights, and scales what the blocks before have
+// given to the new maximum.
 template <class T>
 void Softmax(const Pass<T>& pass, int query, TokenRange seen) {
   float* weights = pass.weights + static_cast<int64_t>(query) * pass.padded_tokens;
@@ -112,7 +126,8 @@ void Softmax(const Pass<T>& pass, int query, TokenRange seen) {
     Store(output + d, Mul(Load(output + d, Whole{}), Set(alpha)), Whole{});
 }
 
-// Adds the weighted values of `tokens` to elements [d, d + 16 * kVecs) of kRows outputs.
+// Adds the weighted values of `tokens` to elements [d, d + 16 * kVecs) of kRows
+// outputs.
 template <int kRows, int kVecs, class T, class Part>
 void AddValues(const Pass<T>& pass, int query, const T* values, TokenRange tokens, int d, Part part) {
   float* output = pass.outputs + static_cast<int64_t>(query) * pass.padded_dim + d;
@@ -127,7 +142,10 @@ void AddValues(const Pass<T>& pass, int query, const T* values, TokenRange token
     const T* from = values + static_cast<int64_t>(t) * pass.args.head_dim + d;
     Vec value[kVecs];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVecs; ++v) value[v] = Load(from + v * kLanes, part);
+    for (int v = 0; v < kVecs; ++v) {
+      value[v] = Load(from + v * kLanes, part);
+      PrefetchAhead(from + v * kLanes);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const Vec weight = Set(weights[r * pass.padded_tokens + t]);
@@ -158,8 +176,8 @@ void AddValuesOfHead(const Pass<T>& pass, int query, const T* values, TokenRange
   if (d < head_dim) AddValues<kRows, 1>(pass, query, values, tokens, d, First{head_dim - d});
 }
 
-// Queries [query, query + kRows): the tokens that all of them see together, those before and after one by one. Each
-// query's tokens stay in order.
+// Queries [query, query + kRows): the tokens that all of them see together,
+// those before and after one by one. Each query's tokens stay in order.
 template <int kRows, class T>
 void AddValuesOfQueries(const Pass<T>& pass, int query, const T* values, int64_t position) {
   TokenRange seen[kRows];
@@ -174,7 +192,8 @@ void AddValuesOfQueries(const Pass<T>& pass, int query, const T* values, int64_t
   for (int r = 0; r < kRows; ++r) AddValuesOfHead<1>(pass, query + r, values, {common.end, seen[r].end});
 }
 
-// One block for the rows [row_begin, row_end) of the pass, all of which see something of it.
+// One block for the rows [row_begin, row_end) of the pass, all of which see
+// something of it.
 template <class T>
 void AddBlock(const Pass<T>& pass, const T* page, int64_t position, int row_begin, int row_end) {
   const AttentionArgs& args = pass.args;
@@ -252,7 +271,8 @@ void AttentionOf(const AttentionArgs& args) {
   }
 }
 
-// Element d of a token's key lies 16 elements after element d - 1; its values lie together.
+// Element d of a token's key lies 16 elements after element d - 1; its values
+// lie together.
 template <class T>
 void StoreKvOf(const StoreKvArgs& args) {
   const auto convert = [](const float* p, auto part) {

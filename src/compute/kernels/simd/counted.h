@@ -7,7 +7,8 @@ struct Count {
   static constexpr int value = kValue;
 };
 
-// Calls f(Count<n>{}) for n in 1 ... kMax, so that a loop over n can be unrolled.
+// Calls f(Count<n>{}) for n in 1 ... kMax, so that a loop over n can be
+// unrolled.
 template <int kMax, class F>
 inline void WithCount(int n, F f) {
   if constexpr (kMax > 1) {

@@ -3,12 +3,14 @@
 #include "compute/kernels/simd/exp.h"
 #include "compute/kernels/simd/kernels.h"
 
-// The kernels that walk over one row, written once over a vector of 16 lanes and compiled for each instruction set in
-// its own namespace. Included by the elementwise.cc of each, after its vec.h.
+// The kernels that walk over one row, written once over a vector of 16 lanes
+// and compiled for each instruction set in its own namespace. Included by the
+// elementwise.cc of each, after its vec.h.
 namespace phalanx::PHX_ISA {
 namespace {
 
-// Calls f(i, Whole{}) for each full vector of [0, n), then f(i, First{rest}) if elements are left.
+// Calls f(i, Whole{}) for each full vector of [0, n), then f(i, First{rest}) if
+// elements are left.
 template <class F>
 inline void ForEachVec(int64_t n, F f) {
   int64_t i = 0;
@@ -35,7 +37,8 @@ inline uint32_t BitsWithin(First f, Mask m) {
 
 void QuantizeRow(const float* x, int64_t k, int64_t row, const QuantizedRows& out) {
   constexpr int kGroup = 32;
-  const Vec round = Set(exp_constants::kRound);  // adding it leaves round-to-nearest-even(v) in the low bits
+  const Vec round = Set(exp_constants::kRound);  // adding it leaves round-to-nearest-even(v)
+                                                 // in the low bits
   for (int64_t g = 0; g < k / kGroup; ++g) {
     Vec v[2] = {Load(x + g * kGroup, Whole{}), Load(x + g * kGroup + kLanes, Whole{})};
     const float scale = MaxLanes(Max(Abs(v[1]), Max(Abs(v[0]), Zero()))) / 127.0f;

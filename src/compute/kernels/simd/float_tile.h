@@ -2,8 +2,9 @@
 
 #include "compute/kernels/simd/mat_mul_driver.h"
 
-// Register tiles of the matrix product for float formats: kRows rows times kPanels panels of elements T (float,
-// uint16_t for binary16, or Bf16). One fused multiply-add per element of k, row and column, in order of k.
+// Register tiles of the matrix product for float formats: kRows rows times
+// kPanels panels of elements T (float, uint16_t for binary16, or Bf16). One
+// fused multiply-add per element of k, row and column, in order of k.
 namespace phalanx::PHX_ISA {
 namespace {
 
@@ -36,11 +37,10 @@ void FloatTile(const Tile& tile) {
       acc[r][j] = tile.first ? Zero() : Load(tile.acc + j * tile.acc_stride + r * kLanes, Whole{});
     }
   }
+  int turn = tile.turn;
   int64_t k = 0;
   for (; k + kSteps <= tile.count; k += kSteps) {
-    const std::byte* ahead = PrefetchAddress(tile, w);
-#pragma GCC unroll 4
-    for (int j = 0; j < kPanels; ++j) PrefetchLines<kSteps * kStepBytes>(ahead + j * tile.panel_bytes);
+    Prefetch<kSteps * kStepBytes, kPanels>(tile, w, turn);
 #pragma GCC unroll 4
     for (int i = 0; i < kSteps; ++i) {
       FloatStep<T>(w + i * kStepBytes, tile.panel_bytes, x + i, tile.x_stride, acc);
@@ -67,15 +67,19 @@ constexpr TileSet kFloatTiles = {
     {FloatTile<T, 1, kPanels>, FloatTile<T, 2, kPanels>, FloatTile<T, 3, kPanels>, FloatTile<T, 4, kPanels>,
      FloatTile<T, 5, kPanels>, FloatTile<T, 6, kPanels>}};
 
-// kPanels: how many panels one tile takes together. Few rows leave room for more chains of additions.
+constexpr int kStretchBytes = 32 << 10;  // of weights
+
+// kPanels: how many panels one tile takes together. Few rows leave room for
+// more chains of additions.
 template <class T, int kPanels>
 void FloatMatMul(const MatMulArgs& args) {
-  constexpr FormatTiles kFormatTiles = {.group = 1,
-                                        .group_bytes = kPanelColumns * static_cast<int>(sizeof(T)),
-                                        .row_bytes_per_count = 4,
-                                        .stretch = 256,
-                                        .one_panel = &kFloatTiles<T, 1>,
-                                        .some_panels = &kFloatTiles<T, kPanels>};
+  constexpr FormatTiles kFormatTiles = {
+      .group = 1,
+      .group_bytes = kPanelColumns * static_cast<int>(sizeof(T)),
+      .row_bytes_per_count = 4,
+      .stretch = kStretchBytes / (kPanels * kPanelColumns * static_cast<int>(sizeof(T))),
+      .one_panel = &kFloatTiles<T, 1>,
+      .some_panels = &kFloatTiles<T, kPanels>};
   RunMatMul(args, kFormatTiles);
 }
 

@@ -2,7 +2,8 @@
 
 #include "compute/kernels/kernel_args.h"
 
-// The kernels of the instruction set PHX_ISA (defined by its vec.h, which comes first).
+// The kernels of the instruction set PHX_ISA (defined by its vec.h, which comes
+// first).
 namespace phalanx::PHX_ISA {
 
 void MatMul(const MatMulArgs& args);

@@ -3,16 +3,21 @@
 #include "compute/kernels/kernel_args.h"
 #include "compute/kernels/simd/counted.h"
 
-// The loops around the register tiles of the matrix product, the same for all instruction sets.
+// The loops around the register tiles of the matrix product, the same for all
+// instruction sets.
 //
-// A tile is some rows times one panel, or a few panels, over a stretch of k; its sums enter and leave through `acc`, so
-// that a stretch can be cut anywhere without another result. With few rows one tile covers them all, and the weights
-// are one stream from memory, prefetched kPrefetchBytes ahead. With more rows the stretch is short enough that the
-// weights stay in the first-level cache while the tiles of rows pass over them; the first tile prefetches the next
-// stretch.
+// A tile is some rows times one panel, or a few panels, over a stretch of k;
+// its sums enter and leave through `acc`, so that a stretch can be cut anywhere
+// without another result. With few rows one tile covers them all, and the
+// weights are one stream from memory, prefetched kPrefetchBytes ahead. With
+// more rows the stretch is short enough that the weights stay in the
+// first-level cache while the tiles of rows pass over them, and the tiles take
+// turns in prefetching the next stretch, so that reading and computing overlap
+// evenly.
 namespace phalanx::PHX_ISA {
 
-// Where a tile reads and adds. Panel j of several lies j * panel_bytes behind, its sums j * acc_stride floats behind.
+// Where a tile reads and adds. Panel j of several lies j * panel_bytes behind,
+// its sums j * acc_stride floats behind.
 struct Tile {
   const std::byte* w;
   int64_t panel_bytes;
@@ -21,27 +26,37 @@ struct Tile {
   const float* scale;
   const int32_t* sum_q;
   const float* sum;
-  int64_t groups_stride;  // of scale, sum_q and sum, from row to row; q: 32 times that
+  int64_t groups_stride;  // of scale, sum_q and sum, from row to row; q: 32
+                          // times that
   const float* x;
   int64_t x_stride;
   float* acc;  // [rows][16]
   int64_t acc_stride;
   bool first;  // the sums begin with 0 instead of acc
-  // What to prefetch beside the bytes at w: those `ahead` behind, or `ahead + gap` from `limit` on.
+  // What to prefetch beside the bytes at w: those `ahead` behind, or `ahead +
+  // gap` from `limit` on. Every num_turns-th time, the first time after `turn`
+  // others.
   int64_t ahead;
   const std::byte* limit;
   int64_t gap;
+  int turn;
+  int num_turns;
 };
 
-inline const std::byte* PrefetchAddress(const Tile& tile, const std::byte* w) {
+// Called once per kBytes of each panel. `turn` begins as tile.turn.
+template <int kBytes, int kPanels>
+PHX_INLINE void Prefetch(const Tile& tile, const std::byte* w, int& turn) {
+  if (--turn >= 0) return;
+  turn += tile.num_turns;
   const std::byte* p = w + tile.ahead;
-  return p < tile.limit ? p : p + tile.gap;
-}
-
-template <int kBytes>
-inline void PrefetchLines(const std::byte* p) {
+  if (p >= tile.limit) p += tile.gap;
+#pragma GCC unroll 4
+  for (int j = 0; j < kPanels; ++j) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kBytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + i), _MM_HINT_T0);
+    for (int i = 0; i < kBytes; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(p + j * tile.panel_bytes + i), _MM_HINT_T0);
+    }
+  }
 }
 
 using TileFunction = void (*)(const Tile& tile);
@@ -70,7 +85,8 @@ struct FormatTiles {
   const TileSet* some_panels;  // for as long as that many panels are left
 };
 
-// The running sums of some panels: those of the current segment, and one per finished subtree.
+// The running sums of some panels: those of the current segment, and one per
+// finished subtree.
 struct Sums {
   alignas(64) float acc[kMaxPanels][kMaxRowBlock][kLanes];
   alignas(64) float tree[kTreeLevels][kMaxPanels][kMaxRowBlock][kLanes];
@@ -108,6 +124,8 @@ class RowBlock {
     tile.groups_stride = counts_;
     tile.x_stride = args_.x_stride;
     tile.gap = set.panels * panel_bytes_ - slice_bytes;
+    tile.limit = slice + slice_bytes;
+    tile.num_turns = num_tiles;
     const int64_t segment = counts_ / args_.segments;
     for (int s = 0; s < args_.segments; ++s) {
       const int64_t end = (s + 1) * segment;
@@ -119,7 +137,6 @@ class RowBlock {
         tile.w = slice + begin * format_.group_bytes;
         const int64_t ahead = num_tiles == 1 ? kPrefetchBytes : tile.count * format_.group_bytes;
         tile.ahead = ahead < slice_bytes ? ahead : slice_bytes;
-        tile.limit = slice + slice_bytes;
         RunTiles(set, num_tiles, begin, tile);
         begin += tile.count;
       } while (begin < end);
@@ -127,7 +144,8 @@ class RowBlock {
     }
   }
 
-  // All tiles of rows over one stretch that begins `begin` counts into the slice.
+  // All tiles of rows over one stretch that begins `begin` counts into the
+  // slice.
   void RunTiles(const TileSet& set, int num_tiles, int64_t begin, Tile& tile) {
     int row = 0;
     for (int i = 0; i < num_tiles; ++i) {
@@ -142,14 +160,14 @@ class RowBlock {
         tile.sum = args_.xq.sum + r * counts_ + begin;
       }
       tile.acc = sums_.acc[0][row];
+      tile.turn = i;
       set.tiles[rows - 1](tile);
-      tile.ahead = 0;
-      tile.limit = tile.w + tile.count * format_.group_bytes + kPrefetchBytes;
       row += rows;
     }
   }
 
-  // The sums of segment s are complete: they are the right half of every subtree that ends with it.
+  // The sums of segment s are complete: they are the right half of every
+  // subtree that ends with it.
   void Merge(int panels, int s) {
     int level = 0;
     for (; (s >> level & 1) != 0; ++level) {

@@ -4,8 +4,8 @@
 #include "compute/kernels/simd/kernels.h"
 #include "compute/kernels/tables.h"
 
-// The table of the instruction set PHX_ISA. Unpacking a row is a walk over memory, so that plain loops are its best
-// form.
+// The table of the instruction set PHX_ISA. Unpacking a row is a walk over
+// memory, so that plain loops are its best form.
 #define PHX_KERNEL_TABLE(table_name)                                        \
   namespace phalanx::PHX_ISA {                                              \
   constinit const KernelTable kTable = {.name = table_name,                 \

@@ -192,7 +192,6 @@ int Serve(const ServeConfig& config, const ParallelLayout& layout, const std::st
   // The planes are bound before anything is loaded: an occupied port should not cost a model's loading time.
   ApiContext context;
   ApiMetrics metrics(config.model.model_name);
-  WorkPool pool(std::min(2, config.backend.tokenizer_process_number));
   Result<std::unique_ptr<HttpServer>> server = HttpServer::Create(MakeHttpOptions(config), MakePlanes(config, context));
   if (!server.ok()) return Fail(ExitCodeOf(server.status()), server.status());
 
@@ -207,6 +206,7 @@ int Serve(const ServeConfig& config, const ParallelLayout& layout, const std::st
 
   Engine engine(MakeEngineOptions(config), executor->get());
   engine.Start();
+  WorkPool pool(std::min(2, config.backend.tokenizer_process_number));  // ends before the engine that its tasks ask
   context.engine = &engine;
   context.tokenizer = text->tokenizer;
   context.chat_template = text->chat_template;

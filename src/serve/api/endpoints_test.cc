@@ -191,6 +191,16 @@ TEST_F(ApiTest, Models) {
   EXPECT_EQ(Parse(unknown)["error"]["code"], "model_not_found");
 }
 
+TEST_F(ApiTest, ErrorsRepeatWhatWasSentAsShortText) {
+  Start("words");
+  for (const std::string& name : {std::string("\xff\xfe"), std::string(100000, 'x')}) {
+    const HttpResponse reply = Call("GET", "/v1/models/" + name);
+    EXPECT_TRUE(Parse(reply)["error"]["message"].is_string());
+    EXPECT_LT(reply.body.size(), 2000u);
+  }
+  EXPECT_TRUE(Parse(Call("POST", "/v1/completions", "{\"model\": \"\xff\"}"))["error"].is_object());
+}
+
 TEST_F(ApiTest, MetricsCount) {
   Start("a few words");
   EXPECT_EQ(Chat("").status, 200);

@@ -27,14 +27,22 @@ std::string_view CodeOf(StatusCode code) {
   }
 }
 
+constexpr size_t kMaxMessageBytes = 1000;
+
+// Messages repeat what a client sent, which may be long and not even text.
+std::string Shown(std::string_view message) {
+  if (message.size() <= kMaxMessageBytes) return ToUtf8(message);
+  return ToUtf8(std::string(message.substr(0, kMaxMessageBytes)) + "...");
+}
+
 std::string Body(std::string_view message, std::string_view type, std::string_view param,
                  std::string_view code) {
   std::string out = "{\"error\":{\"message\":";
-  AppendJsonString(message, &out);
+  AppendJsonString(Shown(message), &out);
   out += ",\"type\":";
   AppendJsonString(type, &out);
   out += ",\"param\":";
-  AppendJsonStringOrNull(param, &out);
+  AppendJsonStringOrNull(Shown(param), &out);
   out += ",\"code\":";
   AppendJsonStringOrNull(code, &out);
   out += "}}";

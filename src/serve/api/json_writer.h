@@ -7,6 +7,9 @@
 
 namespace phalanx {
 
+// The bytes with U+FFFD for each that is not part of a UTF-8 character.
+std::string ToUtf8(std::string_view bytes);
+
 // Appends to JSON text that is written by hand where speed matters. `text` must be UTF-8.
 
 // Without the quotes.

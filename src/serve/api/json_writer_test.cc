@@ -21,6 +21,17 @@ TEST(JsonWriterTest, EscapesEveryByteSoThatAParserReadsItBack) {
   EXPECT_EQ(json->get<std::string>(), text);
 }
 
+TEST(JsonWriterTest, WhatIsNoUtf8IsReplaced) {
+  EXPECT_EQ(ToUtf8("a\xe2\x82\xac\xf0\x9f\x98\x80"), "a\xe2\x82\xac\xf0\x9f\x98\x80");
+  EXPECT_EQ(ToUtf8("\xff"
+                   "a\xe2\x82"),
+            "\xef\xbf\xbd"
+            "a\xef\xbf\xbd\xef\xbf\xbd");
+  for (const char* bad : {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe0\x80\x80"}) {
+    EXPECT_NE(ToUtf8(bad), bad);
+  }
+}
+
 TEST(JsonWriterTest, NumbersReadBack) {
   for (const float value : {0.0f, -0.5f, -1.17549435e-38f, -123.456f, -1e-7f, -3.4e38f}) {
     std::string out;

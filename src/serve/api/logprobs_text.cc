@@ -7,51 +7,10 @@
 namespace phalanx {
 namespace {
 
-// Length of the valid UTF-8 sequence at `at`; 0 if there is none.
-size_t Utf8Length(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const auto follows = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
-  const unsigned first = byte(at), second = byte(at + 1);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first < 0xe0) return follows(at + 1) ? 2 : 0;
-  if (first >= 0xe0 && first < 0xf0) {
-    const bool valid = !(first == 0xe0 && second < 0xa0) && !(first == 0xed && second >= 0xa0);
-    return valid && follows(at + 1) && follows(at + 2) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first < 0xf5) {
-    const bool valid = !(first == 0xf0 && second < 0x90) && !(first == 0xf4 && second >= 0x90);
-    return valid && follows(at + 1) && follows(at + 2) && follows(at + 3) ? 4 : 0;
-  }
-  return 0;
-}
-
-bool IsUtf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const size_t length = Utf8Length(text, i);
-    if (length == 0) return false;
-    i += length;
-  }
-  return true;
-}
-
-std::string WithReplacements(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size();) {
-    const size_t length = Utf8Length(text, i);
-    if (length == 0) {
-      out += "\xef\xbf\xbd";
-    } else {
-      out.append(text, i, length);
-    }
-    i += std::max<size_t>(1, length);
-  }
-  return out;
-}
-
 // A token that is part of a character only: "bytes:\xe2\x98", as the completions API has it, so that two tokens never
 // get the same key.
 std::string CompletionToken(std::string_view bytes) {
-  if (IsUtf8(bytes)) return std::string(bytes);
+  if (ToUtf8(bytes) == bytes) return std::string(bytes);
   static constexpr char kHex[] = "0123456789abcdef";
   std::string out = "bytes:";
   for (const char c : bytes) {
@@ -71,7 +30,7 @@ int64_t NumCharacters(std::string_view text) {
 void AppendChatToken(const Tokenizer& tokenizer, int32_t token_id, float logprob, std::string* out) {
   const std::string bytes = tokenizer.TokenBytes(token_id);
   out->append("{\"token\":");
-  AppendJsonString(WithReplacements(bytes), out);
+  AppendJsonString(ToUtf8(bytes), out);
   out->append(",\"logprob\":");
   AppendLogprob(logprob, out);
   out->append(",\"bytes\":[");

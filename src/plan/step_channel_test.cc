@@ -5,12 +5,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <thread>
 
 namespace phalanx {
 namespace {
 
-SteadyTime In(int milliseconds) { return std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds); }
+SteadyTime In(int milliseconds) {
+  return std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+}
 
 StepChannelShape Shape(int domains, int ranks) {
   StepChannelShape shape;
@@ -83,7 +86,8 @@ TEST(StepChannelTest, CarriesStepsBetweenThreads) {
   ASSERT_TRUE(host.ok());
   std::vector<std::thread> ranks;
   for (int domain = 0; domain < 2; ++domain) {
-    for (int rank = 0; rank < 3; ++rank) ranks.emplace_back([&, domain, rank] { ServeRank(host->memory(), shape, domain, rank); });
+    for (int rank = 0; rank < 3; ++rank)
+      ranks.emplace_back([&, domain, rank] { ServeRank(host->memory(), shape, domain, rank); });
   }
   RunSteps(&*host, shape, 500);
   host->Fence(0);
@@ -112,6 +116,34 @@ TEST(StepChannelTest, CarriesStepsBetweenProcesses) {
   }
 }
 
+// What a step costs beyond its computation: the plan's way down and the result's way up, one after the other.
+TEST(StepChannelTest, PrintsTheCostOfAStep) {
+  constexpr int kSequences = 32, kSteps = 2000;
+  StepChannelShape shape = Shape(1, 1);
+  shape.plan_bytes = shape.result_bytes = size_t{1} << 20;
+  Result<StepChannelHost> host = StepChannelHost::Create(shape);
+  ASSERT_TRUE(host.ok());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ServeRank(host->memory(), shape, 0, 0);
+    ::_exit(0);
+  }
+  StepPlan plan = PlanWithTokens(1, 0, 1);
+  plan.batches[0].steps.resize(kSequences, plan.batches[0].steps[0]);
+  const SteadyTime start = std::chrono::steady_clock::now();
+  for (plan.step_id = 1; plan.step_id <= kSteps; ++plan.step_id) {
+    ASSERT_TRUE(host->Publish(plan).ok());
+    ASSERT_EQ(WaitForResult(&*host, 0).step_id, plan.step_id);
+  }
+  const double seconds = SecondsBetween(start, std::chrono::steady_clock::now());
+  host->Fence(0);
+  ::waitpid(child, nullptr, 0);
+  const double microseconds = seconds / kSteps * 1e6;
+  std::printf("a step of %d sequences there and back: %.1f us\n", kSequences, microseconds);
+  RecordProperty("microseconds_per_step", std::to_string(microseconds));
+  EXPECT_LT(microseconds, 10'000) << "a waiter must have slept through its wake-up";
+}
+
 TEST(StepChannelTest, TheFirstErrorOfARankIsTheResults) {
   const StepChannelShape shape = Shape(1, 2);
   Result<StepChannelHost> host = StepChannelHost::Create(shape);
@@ -122,7 +154,8 @@ TEST(StepChannelTest, TheFirstErrorOfARankIsTheResults) {
   ASSERT_TRUE(host->Publish(PlanWithTokens(1, 0, 1)).ok());
   StepPlan plan;
   ASSERT_EQ(*first->WaitForPlan(&plan, In(1000)), StepChannelRank::Next::kPlan);
-  EXPECT_EQ(*first->WaitForPlan(&plan, In(1000)), StepChannelRank::Next::kPlan);  // repeated until it is finished
+  EXPECT_EQ(*first->WaitForPlan(&plan, In(1000)),
+            StepChannelRank::Next::kPlan);  // repeated until it is finished
   StepResult result;
   first->Finish(Status::Ok(), &result, 0);
   EXPECT_EQ(*first->WaitForPlan(&plan, In(1)), StepChannelRank::Next::kTimeout);

@@ -39,7 +39,7 @@ std::vector<Request> Scenario() {
     Request request;
     request.prompt_token_ids = Prompt(index, length);
     request.max_tokens = 12 + 5 * (index % 3);
-    request.sampling.num_logprobs = 2;
+    request.sampling.num_logprobs = 5;
     request.sampling.seed = 1000u + static_cast<uint64_t>(index);
     request.sampling.temperature = index % 2 == 0 ? 0.0f : 1.0f;
     if (index == 3) request.sampling.top_k = 20;
@@ -69,7 +69,8 @@ class Collector {
     for (const Request& request : requests) outcome_.emplace_back(static_cast<size_t>(request.n));
   }
   void Submit(Engine* engine, const std::vector<Request>& requests, size_t index) {
-    const auto id = engine->Submit(requests[index], [this, index](const RequestOutput& output) { Take(index, output); });
+    const auto id =
+        engine->Submit(requests[index], [this, index](const RequestOutput& output) { Take(index, output); });
     ASSERT_TRUE(id.ok()) << id.status().ToString();
     ++submitted_;
   }
@@ -105,11 +106,11 @@ class Collector {
 };
 
 struct Run {
-  bool crowd = true;            // all requests at once, or one after the other
+  bool crowd = true;  // all requests at once, or one after the other
   int64_t max_step_tokens = 8192;
 };
 
-Outcome RunScenario(ProcessExecutor* executor, const Run& run) {
+Outcome RunScenario(ProcessExecutor* executor, const Run& run, int64_t* preemptions = nullptr) {
   const std::vector<Request> requests = Scenario();
   Collector collector(requests);
   EngineOptions options;
@@ -127,10 +128,15 @@ Outcome RunScenario(ProcessExecutor* executor, const Run& run) {
   }
   EXPECT_TRUE(collector.Wait());
   engine.Stop();
+  if (preemptions != nullptr) {
+    *preemptions = 0;
+    for (const auto& group : engine.Stats().groups) *preemptions += group.preemptions;
+  }
   return collector.outcome();
 }
 
-std::unique_ptr<ProcessExecutor> StartRanks(int32_t dp, int32_t tp) {
+// The pool has room for `max_sequences` of the longest in each group.
+std::unique_ptr<ProcessExecutor> StartRanks(int32_t dp, int32_t tp, int64_t max_sequences = 16) {
   ProcessExecutorOptions options;
   options.worker_program = PHX_BINARY_DIR "/mindie-service/bin/phalanx-worker";
   options.model_path = kModel;
@@ -138,7 +144,7 @@ std::unique_ptr<ProcessExecutor> StartRanks(int32_t dp, int32_t tp) {
   options.tp = tp;
   options.block_size = 16;
   options.kv_bytes_per_rank = int64_t{16} << 20;
-  options.max_batch_size = 16;
+  options.max_batch_size = max_sequences;
   options.max_seq_len = 200;
   options.log_level = "error";
   Result<std::unique_ptr<ProcessExecutor>> executor = ProcessExecutor::Start(options);
@@ -169,7 +175,8 @@ TEST_P(LayoutTest, GivesTheSameBits) {
   const auto others = StartRanks(dp, tp);
   ASSERT_NE(others, nullptr);
   const Outcome chunked = RunScenario(others.get(), {.max_step_tokens = 24});
-  for (size_t i = 0; i < reference.size(); ++i) EXPECT_EQ(chunked[i], reference[i]) << "request " << i << ", in chunks";
+  for (size_t i = 0; i < reference.size(); ++i)
+    EXPECT_EQ(chunked[i], reference[i]) << "request " << i << ", in chunks";
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, LayoutTest,
@@ -180,6 +187,21 @@ INSTANTIATE_TEST_SUITE_P(Layouts, LayoutTest,
                            return "dp" + std::to_string(layout.param.first) + "_tp" +
                                   std::to_string(layout.param.second);
                          });
+
+TEST(LayoutReferenceTest, PreemptedSequencesGiveTheSameBits) {
+  const Outcome& reference = Reference();
+  ASSERT_FALSE(reference.empty());
+  for (const auto& [dp, tp] : {std::pair(1, 1), std::pair(2, 1), std::pair(1, 2)}) {
+    const auto executor = StartRanks(dp, tp, 1);
+    ASSERT_NE(executor, nullptr);
+    int64_t preemptions = 0;
+    const Outcome outcome = RunScenario(executor.get(), {.max_step_tokens = 64}, &preemptions);
+    EXPECT_GT(preemptions, 0) << "dp " << dp << ", tp " << tp;
+    for (size_t i = 0; i < reference.size(); ++i) {
+      EXPECT_EQ(outcome[i], reference[i]) << "request " << i << ", dp " << dp << ", tp " << tp;
+    }
+  }
+}
 
 TEST(LayoutReferenceTest, GreedyTokensAreThoseOfTheModelInOneProcess) {
   const Outcome& reference = Reference();
@@ -198,14 +220,16 @@ TEST(LayoutReferenceTest, GreedyTokensAreThoseOfTheModelInOneProcess) {
     for (const int32_t expected : reference[i][0].tokens) {
       const auto logits = (*harness)->Run({{sequence, tokens}}, false);
       ASSERT_TRUE(logits.ok()) << logits.status().ToString();
-      const auto best = static_cast<int32_t>(std::max_element(logits->begin(), logits->end()) - logits->begin());
+      const auto best =
+          static_cast<int32_t>(std::max_element(logits->begin(), logits->end()) - logits->begin());
       ASSERT_EQ(best, expected) << "request " << i;
       tokens = {best};
     }
     ++checked;
   }
   EXPECT_GE(checked, 4);
-  EXPECT_LT(reference.back()[0].tokens.size(), 40u) << "the request with many stop tokens was meant to stop early";
+  EXPECT_LT(reference.back()[0].tokens.size(), 40u)
+      << "the request with many stop tokens was meant to stop early";
 }
 
 }  // namespace

@@ -19,7 +19,8 @@
 #include "base/file.h"
 #include "serve/engine/engine.h"
 
-// Real worker processes. What they compute is tests/golden's and tests/layouts' matter; here they start, serve, fail and end.
+// Real worker processes. What they compute is tests/golden's and tests/layouts' matter; here they start,
+// serve, fail and end.
 namespace phalanx {
 namespace {
 
@@ -61,7 +62,8 @@ struct Answer {
 // Requests under way and what came of them. Any thread.
 class Answers {
  public:
-  void Submit(Engine* engine, std::vector<int32_t> prompt, int32_t max_tokens, std::optional<int32_t> group = {}) {
+  void Submit(Engine* engine, std::vector<int32_t> prompt, int32_t max_tokens,
+              std::optional<int32_t> group = {}) {
     Request request;
     request.prompt_token_ids = std::move(prompt);
     request.max_tokens = max_tokens;
@@ -69,7 +71,8 @@ class Answers {
     request.sampling.num_logprobs = 0;
     request.data_parallel_rank = group;
     const size_t index = num_submitted_++;
-    const auto id = engine->Submit(request, [this, index](const RequestOutput& output) { Take(index, output); });
+    const auto id =
+        engine->Submit(request, [this, index](const RequestOutput& output) { Take(index, output); });
     if (id.ok()) return;
     const std::lock_guard lock(mutex_);
     answers_[index].status = id.status();
@@ -123,7 +126,9 @@ bool WaitUntil(const std::function<bool()>& done) {
   return done();
 }
 
-bool Exists(pid_t pid) { return std::filesystem::exists("/proc/" + std::to_string(pid)); }
+bool Exists(pid_t pid) {
+  return std::filesystem::exists("/proc/" + std::to_string(pid));
+}
 
 // User and system time of a process so far, in clock ticks.
 int64_t CpuTicks(pid_t pid) {
@@ -142,7 +147,9 @@ int NumSharedSegments() {
   int count = 0;
   const Result<std::string> maps = ReadFile("/proc/self/maps", size_t{64} << 20);
   if (!maps.ok()) return -1;
-  for (size_t at = maps->find("memfd:phalanx"); at != std::string::npos; at = maps->find("memfd:phalanx", at + 1)) ++count;
+  for (size_t at = maps->find("memfd:phalanx"); at != std::string::npos;
+       at = maps->find("memfd:phalanx", at + 1))
+    ++count;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
     std::error_code error;
     const auto target = std::filesystem::read_symlink(entry.path(), error);
@@ -171,9 +178,13 @@ void ServesSomeRequests(const ProcessExecutorOptions& options, const EngineOptio
   engine.Stop();
 }
 
-TEST(ProcessExecutorTest, ServesOnEveryGroup) { ServesSomeRequests(TinyOptions(2, 1), SmallEngine()); }
+TEST(ProcessExecutorTest, ServesOnEveryGroup) {
+  ServesSomeRequests(TinyOptions(2, 1), SmallEngine());
+}
 
-TEST(ProcessExecutorTest, ServesWithATensorParallelGroup) { ServesSomeRequests(TinyOptions(1, 2), SmallEngine()); }
+TEST(ProcessExecutorTest, ServesWithATensorParallelGroup) {
+  ServesSomeRequests(TinyOptions(1, 2), SmallEngine());
+}
 
 TEST(ProcessExecutorTest, ServesARealModel) {
   const char* const model = std::getenv("PHX_TEST_MODEL");
@@ -198,7 +209,8 @@ TEST(ProcessExecutorTest, AWrongModelGivesTheReasonOfARank) {
   options.model_path = "/nonexistent/model";
   const Status missing = ProcessExecutor::Start(options).status();
   EXPECT_FALSE(missing.ok());
-  EXPECT_THAT(missing.message(), AllOf(HasSubstr("rank "), HasSubstr("(process "), HasSubstr("/nonexistent/model")));
+  EXPECT_THAT(missing.message(),
+              AllOf(HasSubstr("rank "), HasSubstr("(process "), HasSubstr("/nonexistent/model")));
 
   options = TinyOptions(1, 3);
   const Status layout = ProcessExecutor::Start(options).status();
@@ -287,7 +299,8 @@ TEST(ProcessExecutorTest, AKilledWorkerEndsItsDomainAndNoOther) {
   ASSERT_TRUE(lost.WaitFinished());
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(lost[i].status.code(), StatusCode::kUnavailable) << lost[i].status.ToString();
-    EXPECT_EQ(lost[i].status.message(), "rank 3 (process " + std::to_string(rank.pid) + ") was killed by SIGKILL");
+    EXPECT_EQ(lost[i].status.message(),
+              "rank 3 (process " + std::to_string(rank.pid) + ") was killed by SIGKILL");
   }
   EXPECT_EQ(executor->health().message(), lost[0].status.message());
   // The other rank of the domain has left its exchange and ended in peace.
@@ -302,9 +315,9 @@ TEST(ProcessExecutorTest, AnIdleWorkerThatDiesIsNoticed) {
   const auto executor = MustStart(TinyOptions(1, 1));
   ASSERT_NE(executor, nullptr);
   EXPECT_TRUE(executor->health().ok());
-  ASSERT_EQ(::kill(executor->report().ranks[0].pid, SIGSEGV), 0);
+  ASSERT_EQ(::kill(executor->report().ranks[0].pid, SIGUSR1), 0);
   ASSERT_TRUE(WaitUntil([&] { return !executor->health().ok(); }));
-  EXPECT_THAT(executor->health().message(), HasSubstr("was killed by SIGSEGV"));
+  EXPECT_THAT(executor->health().message(), HasSubstr("was killed by SIGUSR1"));
   StepPlan plan;
   plan.step_id = 1;
   plan.batches.resize(1);
@@ -375,13 +388,15 @@ TEST(ProcessExecutorTest, WorkersDieWithTheDaemon) {
     ::pause();
   });
   int pids[2] = {0, 0};
-  for (int& pid : pids) ASSERT_EQ(::read(daemon.read_fd(), &pid, sizeof(pid)), static_cast<ssize_t>(sizeof(pid)));
+  for (int& pid : pids)
+    ASSERT_EQ(::read(daemon.read_fd(), &pid, sizeof(pid)), static_cast<ssize_t>(sizeof(pid)));
   ASSERT_EQ(::kill(daemon.pid(), SIGKILL), 0);
   ASSERT_EQ(::waitpid(daemon.pid(), nullptr, 0), daemon.pid());
   for (const int pid : pids) {
     int status = 0;
     ASSERT_EQ(::waitpid(pid, &status, 0), pid);
-    EXPECT_TRUE((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+    EXPECT_TRUE((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) ||
+                (WIFEXITED(status) && WEXITSTATUS(status) == 0));
   }
   ::prctl(PR_SET_CHILD_SUBREAPER, 0);
 }

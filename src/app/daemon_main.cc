@@ -26,7 +26,8 @@ int main(int argc, char** argv) {
   options.executable_path = argv[0];
   std::string expert_parallel;
   app.add_option("--config-file", options.config_file, "The config.json to serve")->type_name("PATH");
-  app.add_option("--expert-parallel", expert_parallel, "Accepted for compatibility; moe_ep in config.json decides")
+  app.add_option("--expert-parallel", expert_parallel,
+                 "Accepted for compatibility; moe_ep in config.json decides")
       ->check(CLI::IsMember({"true", "false"}));
   try {
     app.parse(argc, argv);

@@ -26,7 +26,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
 
   std::string config_path;
-  CLI::App* plan = app.add_subcommand("plan", "Show what a config.json will do on this machine, without starting it");
+  CLI::App* plan =
+      app.add_subcommand("plan", "Show what a config.json will do on this machine, without starting it");
   plan->add_option("CONFIG", config_path, "The config.json (default: the one beside this program)");
 
   phalanx::ChatOptions chat_options;
@@ -34,11 +35,13 @@ int main(int argc, char** argv) {
   chat->add_option("--url", chat_options.url, "The server's address")->capture_default_str();
   chat->add_option("--model", chat_options.model, "Model name (default: the server's first)");
   chat->add_option("--system", chat_options.system, "System message");
-  chat->add_option("--max-tokens", chat_options.max_tokens, "Longest answer in tokens (default: the server's limit)");
+  chat->add_option("--max-tokens", chat_options.max_tokens,
+                   "Longest answer in tokens (default: the server's limit)");
   chat->add_option("--temperature", chat_options.temperature, "0: always the most likely token");
   chat->add_option("PROMPT", chat_options.prompt, "Ask this, print the answer and end");
 
-  CLI::App* reference = app.add_subcommand("config-reference", "Print every field of config.json as Markdown");
+  CLI::App* reference =
+      app.add_subcommand("config-reference", "Print every field of config.json as Markdown");
 
   CLI11_PARSE(app, argc, argv);
   if (plan->parsed()) return phalanx::RunPlan(config_path, argv[0]);

@@ -121,7 +121,8 @@ HttpServerOptions MakeHttpOptions(const ServeConfig& config) {
 
 std::vector<HttpPlane> MakePlanes(const ServeConfig& config, ApiContext& context) {
   const ServerConfig& server = config.server;
-  return {{"business", server.ip_address, static_cast<uint16_t>(server.port), MakeRouter(kBusinessPlane, context)},
+  return {{"business", server.ip_address, static_cast<uint16_t>(server.port),
+           MakeRouter(kBusinessPlane, context)},
           {"management", server.management_ip_address, static_cast<uint16_t>(server.management_port),
            MakeRouter(kManagementPlane, context)},
           {"metrics", server.management_ip_address, static_cast<uint16_t>(server.metrics_port),
@@ -148,7 +149,8 @@ int ExitCodeOf(const Status& status) {
 void ReportConfiguration(const LoadedConfig& loaded, const ParallelLayout& layout) {
   LogInfo("configuration {}: {}", loaded.path, layout.ToString());
   for (const std::string& warning : loaded.warnings) LogWarning("{}", warning);
-  if (const std::string warning = ModelPathWarning(loaded.config); !warning.empty()) LogWarning("{}", warning);
+  if (const std::string warning = ModelPathWarning(loaded.config); !warning.empty())
+    LogWarning("{}", warning);
   for (const std::string& adjustment : loaded.adjustments) LogInfo("{}", adjustment);
   for (const std::string& line : {loaded.WithoutEffectLine(), loaded.IgnoredLine()}) {
     if (!line.empty()) LogWarning("{}", line);
@@ -160,8 +162,8 @@ int ServeUntilStopped(const StopSignals& signals, Engine& engine, HttpServer& se
   int exit_code = 0;
   for (;;) {
     if (const int signal = signals.Wait(std::chrono::milliseconds(250)); signal != 0) {
-      LogInfo("{}: no new requests, running ones have {} s to finish", signal == SIGINT ? "Ctrl-C" : "SIGTERM",
-              kDrainDeadline.count());
+      LogInfo("{}: no new requests, running ones have {} s to finish",
+              signal == SIGINT ? "Ctrl-C" : "SIGTERM", kDrainDeadline.count());
       break;
     }
     if (const Status health = engine.Health(); !health.ok()) {
@@ -192,7 +194,8 @@ int Serve(const ServeConfig& config, const ParallelLayout& layout, const std::st
   // The planes are bound before anything is loaded: an occupied port should not cost a model's loading time.
   ApiContext context;
   ApiMetrics metrics(config.model.model_name);
-  Result<std::unique_ptr<HttpServer>> server = HttpServer::Create(MakeHttpOptions(config), MakePlanes(config, context));
+  Result<std::unique_ptr<HttpServer>> server =
+      HttpServer::Create(MakeHttpOptions(config), MakePlanes(config, context));
   if (!server.ok()) return Fail(ExitCodeOf(server.status()), server.status());
 
   std::future<Result<Text>> text_future = std::async(std::launch::async, OpenText, model_path);
@@ -206,12 +209,15 @@ int Serve(const ServeConfig& config, const ParallelLayout& layout, const std::st
 
   Engine engine(MakeEngineOptions(config), executor->get());
   engine.Start();
-  WorkPool pool(std::min(2, config.backend.tokenizer_process_number));  // ends before the engine that its tasks ask
+  WorkPool pool(
+      std::min(2, config.backend.tokenizer_process_number));  // ends before the engine that its tasks ask
   context.engine = &engine;
   context.tokenizer = text->tokenizer;
   context.chat_template = text->chat_template;
   context.model_name = config.model.model_name;
-  context.created = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  context.created =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
   context.defaults = text->defaults;
   context.limits.max_json_depth = config.server.max_json_depth;
   context.limits.truncation = config.deploy.truncation;
@@ -219,7 +225,8 @@ int Serve(const ServeConfig& config, const ParallelLayout& layout, const std::st
   context.pool = &pool;
   context.started = true;
   (*server)->Start();
-  LogInfo("ready after {:.2f} s: http://{}:{}/v1", SecondsSince(start), config.server.ip_address, config.server.port);
+  LogInfo("ready after {:.2f} s: http://{}:{}/v1", SecondsSince(start), config.server.ip_address,
+          config.server.port);
   std::printf("Daemon start success!\n");
   std::fflush(stdout);
 

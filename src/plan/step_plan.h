@@ -13,8 +13,9 @@ using StepId = uint64_t;
 // taken (recompute).
 struct SequenceStart {
   SequenceId id = 0;
-  int32_t choice = 0;             // which of the request's n sequences: part of the randomness
-  int32_t num_prompt_tokens = 0;  // tokens at lower positions are the prompt, the others output (penalties differ)
+  int32_t choice = 0;  // which of the request's n sequences: part of the randomness
+  int32_t num_prompt_tokens =
+      0;  // tokens at lower positions are the prompt, the others output (penalties differ)
   // The most tokens that the sequence can come to have (prompt + max_tokens): some rope types choose their frequencies
   // by it. 0: no more than the model was trained for.
   int64_t reserved_length = 0;
@@ -36,7 +37,7 @@ struct SequenceStep {
 
 // The work of one attention-dp group in one step. May be empty.
 struct Batch {
-  std::vector<SequenceId> ended;       // forget these first
+  std::vector<SequenceId> ended;  // forget these first
   std::vector<SequenceStart> started;
   std::vector<SequenceStep> steps;
 

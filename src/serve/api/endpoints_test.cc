@@ -230,7 +230,6 @@ TEST_F(ApiTest, LongPromptsAreEncodedOnThePool) {
   WorkPool pool(2);
   context_.pool = &pool;
   context_.limits.max_inline_body_bytes = 100;
-  EngineOptions options;
   std::string words;
   for (int i = 0; i < 50; ++i) words += " word";
   EXPECT_EQ(Complete(R"(,"prompt":")" + words + "\"").status, 200);

@@ -12,13 +12,13 @@ namespace phalanx {
 
 // What the control side must know of the model and the ranks; comes back from the workers at start.
 struct ExecutorFacts {
-  int32_t num_groups = 1;         // attention-dp groups
-  int32_t num_domains = 1;        // lockstep domains; group g of a dense model is domain g
+  int32_t num_groups = 1;   // attention-dp groups
+  int32_t num_domains = 1;  // lockstep domains; group g of a dense model is domain g
   int32_t vocab_size = 0;
-  int64_t max_model_len = 0;      // context length of the model
-  int32_t block_size = 128;       // tokens per cache block
-  int64_t num_blocks = 0;         // of the whole pool; ids 0 ... num_blocks - 1
-  int64_t blocks_per_group = 0;   // a group's share of it
+  int64_t max_model_len = 0;     // context length of the model
+  int32_t block_size = 128;      // tokens per cache block
+  int64_t num_blocks = 0;        // of the whole pool; ids 0 ... num_blocks - 1
+  int64_t blocks_per_group = 0;  // a group's share of it
 };
 
 // Runs steps. The Engine's thread calls everything but Wake.

@@ -6,7 +6,8 @@
 #include "base/log.h"
 #include "compute/worker/worker.h"
 
-// phalanx-worker --control-fd N: one rank. Started by the daemon, which hands it the descriptor N of their socket.
+// phalanx-worker --control-fd N: one rank. Started by the daemon, which hands it the descriptor N of their
+// socket.
 int main(int argc, char** argv) {
   int control_fd = -1;
   if (argc == 3 && std::string_view(argv[1]) == "--control-fd") {
@@ -14,10 +15,13 @@ int main(int argc, char** argv) {
     std::from_chars(number.data(), number.data() + number.size(), control_fd);
   }
   if (control_fd < 0) {
-    std::fputs("phalanx-worker computes one rank of a model. mindieservice_daemon starts it; there is nothing to start by hand.\n"
-               "usage: phalanx-worker --control-fd N\n",
-               stderr);
-    const bool help = argc == 2 && (std::string_view(argv[1]) == "--help" || std::string_view(argv[1]) == "-h");
+    std::fputs(
+        "phalanx-worker computes one rank of a model. mindieservice_daemon starts it; there is nothing to "
+        "start by hand.\n"
+        "usage: phalanx-worker --control-fd N\n",
+        stderr);
+    const bool help =
+        argc == 2 && (std::string_view(argv[1]) == "--help" || std::string_view(argv[1]) == "-h");
     return help ? 0 : 1;
   }
   try {

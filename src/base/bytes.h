@@ -9,8 +9,8 @@
 
 namespace phalanx {
 
-// Writes plain values one after the other into memory that it does not own (unaligned, in this machine's byte order: both
-// ends are on one machine). What does not fit is dropped and remembered in ok().
+// Writes plain values one after the other into memory that it does not own (unaligned, in this machine's byte
+// order: both ends are on one machine). What does not fit is dropped and remembered in ok().
 class ByteWriter {
  public:
   explicit ByteWriter(std::span<std::byte> out) : out_(out) {}
@@ -47,8 +47,8 @@ class ByteWriter {
   bool ok_ = true;
 };
 
-// The way back. Reading past the end gives zeros and clears ok(), once and for all: check at the end, or where a count
-// decides about memory (GetCount does).
+// The way back. Reading past the end gives zeros and clears ok(), once and for all: check at the end, or
+// where a count decides about memory (GetCount does).
 class ByteReader {
  public:
   explicit ByteReader(std::span<const std::byte> in) : in_(in) {}

@@ -42,7 +42,8 @@ TEST(BytesTest, NeitherEndLeavesItsMemory) {
 }
 
 TEST(BytesTest, ACountBeyondTheRestIsRefusedBeforeMemoryIsTaken) {
-  const std::array<std::byte, 8> buffer = {std::byte{0xff}, std::byte{0xff}, std::byte{0xff}, std::byte{0xff}};
+  const std::array<std::byte, 8> buffer = {std::byte{0xff}, std::byte{0xff}, std::byte{0xff},
+                                           std::byte{0xff}};
   ByteReader reader(buffer);
   std::vector<int64_t> values;
   reader.GetVector(&values);

@@ -8,9 +8,9 @@ namespace phalanx {
 
 }  // namespace phalanx
 
-#define CHECK(condition)                                                       \
-  (__builtin_expect(static_cast<bool>(condition), 1)                           \
-       ? static_cast<void>(0)                                                  \
+#define CHECK(condition)                             \
+  (__builtin_expect(static_cast<bool>(condition), 1) \
+       ? static_cast<void>(0)                        \
        : ::phalanx::CheckFailed(__FILE__, __LINE__, #condition))
 
 #ifdef NDEBUG

@@ -18,8 +18,8 @@ namespace {
 
 constexpr int kFirstInheritedFd = 3;
 
-// Runs in the forked child of a process with threads: async-signal-safe calls only, nothing allocates. Returns errno
-// if the program could not be started.
+// Runs in the forked child of a process with threads: async-signal-safe calls only, nothing allocates.
+// Returns errno if the program could not be started.
 int ExecInChild(pid_t parent, const char* program, char* const* argv, int* fds, int num_fds, int* report_fd) {
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return errno;
   // The parent may have ended before the line above.
@@ -110,7 +110,9 @@ Result<ChildProcess> ChildProcess::Spawn(const SpawnOptions& options) {
 }
 
 ChildProcess::ChildProcess(ChildProcess&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)), ending_(std::move(other.ending_)) {}
+    : pid_(std::exchange(other.pid_, -1)),
+      pidfd_(std::move(other.pidfd_)),
+      ending_(std::move(other.ending_)) {}
 
 ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
   std::swap(pid_, other.pid_);

@@ -13,18 +13,19 @@
 namespace phalanx {
 
 struct SpawnOptions {
-  std::string program;                  // path; not searched for
-  std::vector<std::string> arguments;   // without the program's own name
-  // Descriptors that the child inherits, as numbers 3, 4, ... in this order. Nothing else is inherited but 0, 1, 2.
+  std::string program;                 // path; not searched for
+  std::vector<std::string> arguments;  // without the program's own name
+  // Descriptors that the child inherits, as numbers 3, 4, ... in this order. Nothing else is inherited but 0,
+  // 1, 2.
   std::vector<int> inherited_fds;
 };
 
-// A program that we started and watch. The system kills it when the THREAD that spawned it ends, so spawn from one that lives
-// as long. Killed and reaped when this goes. One thread at a time.
+// A program that we started and watch. The system kills it when the THREAD that spawned it ends, so spawn
+// from one that lives as long. Killed and reaped when this goes. One thread at a time.
 class ChildProcess {
  public:
-  // NotFound if there is no such program, Internal with the system's reason otherwise. The child has default signal
-  // handling and an empty signal mask.
+  // NotFound if there is no such program, Internal with the system's reason otherwise. The child has default
+  // signal handling and an empty signal mask.
   static Result<ChildProcess> Spawn(const SpawnOptions& options);
 
   ChildProcess() = default;

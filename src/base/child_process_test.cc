@@ -13,7 +13,9 @@
 namespace phalanx {
 namespace {
 
-SteadyTime In(int milliseconds) { return std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds); }
+SteadyTime In(int milliseconds) {
+  return std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+}
 
 Result<ChildProcess> Shell(const std::string& script, std::vector<int> fds = {}) {
   return ChildProcess::Spawn({"/bin/sh", {"-c", script}, std::move(fds)});
@@ -94,7 +96,8 @@ TEST(ChildProcessTest, EndsWithItsParent) {
     char text[256] = {};
     const UniqueFd file(::open(stat.c_str(), O_RDONLY));
     gone = !file.ok() || ::read(file.get(), text, sizeof(text) - 1) <= 0 ||
-           std::string(text).find(") Z") != std::string::npos || std::string(text).find(") X") != std::string::npos;
+           std::string(text).find(") Z") != std::string::npos ||
+           std::string(text).find(") X") != std::string::npos;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   EXPECT_TRUE(gone);
@@ -129,7 +132,8 @@ TEST(MessageSocketTest, CarriesMessagesAndDescriptors) {
   EXPECT_EQ(::read(one->fds[0].get(), &byte, 1), 1);
   EXPECT_EQ(byte, 'x');
   EXPECT_EQ(pair->second.Receive(In(1000))->text, "two");
-  EXPECT_EQ(pair->first.Send(std::string(MessageSocket::kMaxMessageBytes + 1, 'x')).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(pair->first.Send(std::string(MessageSocket::kMaxMessageBytes + 1, 'x')).code(),
+            StatusCode::kInvalidArgument);
   ::close(pipe_fds[0]);
   ::close(pipe_fds[1]);
 }

@@ -10,10 +10,12 @@
 
 namespace phalanx {
 
-// A whole file, mapped read-only until this goes. An empty file maps as no bytes. Movable; any thread may read.
+// A whole file, mapped read-only until this goes. An empty file maps as no bytes. Movable; any thread may
+// read.
 class MappedFile {
  public:
-  // NotFound if there is no such file, InvalidArgument if it is a directory, Internal with the system's reason otherwise.
+  // NotFound if there is no such file, InvalidArgument if it is a directory, Internal with the system's
+  // reason otherwise.
   static Result<MappedFile> Open(const std::string& path);
 
   MappedFile() = default;
@@ -32,8 +34,8 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// The file's content. ResourceExhausted if it has more than `max_bytes`; otherwise errors as MappedFile::Open. Reads
-// files without a size (/proc) as well.
+// The file's content. ResourceExhausted if it has more than `max_bytes`; otherwise errors as
+// MappedFile::Open. Reads files without a size (/proc) as well.
 Result<std::string> ReadFile(const std::string& path, size_t max_bytes = size_t{1} << 30);
 
 // Replaces the file's content, by way of a temporary file beside it, so that a reader never sees half of it.

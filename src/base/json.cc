@@ -70,13 +70,19 @@ bool IsInt64(const Json& json) {
 
 }  // namespace
 
-Result<Json> ParseJson(std::string_view text, int max_depth) { return Parse<Json>(text, max_depth); }
+Result<Json> ParseJson(std::string_view text, int max_depth) {
+  return Parse<Json>(text, max_depth);
+}
 Result<OrderedJson> ParseOrderedJson(std::string_view text, int max_depth) {
   return Parse<OrderedJson>(text, max_depth);
 }
 
-std::string DumpJson(const Json& json) { return Dump(json); }
-std::string DumpJson(const OrderedJson& json) { return Dump(json); }
+std::string DumpJson(const Json& json) {
+  return Dump(json);
+}
+std::string DumpJson(const OrderedJson& json) {
+  return Dump(json);
+}
 
 Result<std::string> JsonString(const Json& json, std::string_view key) {
   ASSIGN_OR_RETURN(const Json* member, Member(json, key));

@@ -13,7 +13,8 @@ namespace {
 std::atomic<LogLevel> g_level{LogLevel::kInfo};
 
 std::shared_ptr<spdlog::logger> MakeLogger(std::string_view who) {
-  auto logger = std::make_shared<spdlog::logger>("phalanx", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("phalanx", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   std::string label;
   for (const char c : who) label += c == '%' ? "%%" : std::string(1, c);
   logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %l " + (label.empty() ? "" : "[" + label + "] ") + "%v");
@@ -30,11 +31,16 @@ std::shared_ptr<spdlog::logger>& Logger() {
 
 spdlog::level::level_enum ToSpdlog(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug: return spdlog::level::debug;
-    case LogLevel::kInfo: return spdlog::level::info;
-    case LogLevel::kWarning: return spdlog::level::warn;
-    case LogLevel::kError: return spdlog::level::err;
-    case LogLevel::kOff: return spdlog::level::off;
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
+    case LogLevel::kOff:
+      return spdlog::level::off;
   }
   return spdlog::level::info;
 }
@@ -46,8 +52,12 @@ void InitLog(std::string_view who, LogLevel level) {
   Logger() = MakeLogger(who);
 }
 
-void SetLogLevel(LogLevel level) { g_level.store(level, std::memory_order_relaxed); }
-LogLevel GetLogLevel() { return g_level.load(std::memory_order_relaxed); }
+void SetLogLevel(LogLevel level) {
+  g_level.store(level, std::memory_order_relaxed);
+}
+LogLevel GetLogLevel() {
+  return g_level.load(std::memory_order_relaxed);
+}
 
 LogLevel ParseLogLevel(std::string_view name) {
   std::string lower;

@@ -10,13 +10,14 @@ namespace phalanx {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
 
-// Sends log lines to stderr as "<date> <time> <level> [<who>] message". `who`: "daemon", "rank 3", ... Until the first
-// call lines have no `who` and start at kInfo. Not while other threads log.
+// Sends log lines to stderr as "<date> <time> <level> [<who>] message". `who`: "daemon", "rank 3", ... Until
+// the first call lines have no `who` and start at kInfo. Not while other threads log.
 void InitLog(std::string_view who, LogLevel level);
 // Any thread, any time.
 void SetLogLevel(LogLevel level);
 LogLevel GetLogLevel();
-// "debug", "info", "warn" or "warning", "error", "off" and MindIE's spellings in any case; kInfo for anything else.
+// "debug", "info", "warn" or "warning", "error", "off" and MindIE's spellings in any case; kInfo for anything
+// else.
 LogLevel ParseLogLevel(std::string_view name);
 
 // Writes one line. Any thread.

@@ -29,14 +29,15 @@ size_t FreeReservedBytes() {
 
 // Maps at an address aligned to huge pages, so that the kernel can use them.
 void* MapAligned(int fd, size_t offset, size_t bytes, int protection) {
-  if (bytes < kHugePageBytes) return ::mmap(nullptr, bytes, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+  if (bytes < kHugePageBytes)
+    return ::mmap(nullptr, bytes, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
   const size_t room = bytes + kHugePageBytes;
   void* const reserved = ::mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reserved == MAP_FAILED) return MAP_FAILED;
   const auto start = reinterpret_cast<uintptr_t>(reserved);
   const uintptr_t aligned = RoundUp(start, kHugePageBytes);
-  void* const mapped =
-      ::mmap(reinterpret_cast<void*>(aligned), bytes, protection, MAP_SHARED | MAP_FIXED, fd, static_cast<off_t>(offset));
+  void* const mapped = ::mmap(reinterpret_cast<void*>(aligned), bytes, protection, MAP_SHARED | MAP_FIXED, fd,
+                              static_cast<off_t>(offset));
   if (mapped == MAP_FAILED) {
     ::munmap(reserved, room);
     return MAP_FAILED;
@@ -74,7 +75,8 @@ Result<SharedMemory> SharedMemory::Adopt(UniqueFd fd) {
   if (::fstat(fd.get(), &info) != 0) return ErrnoStatus("cannot adopt a shared segment");
   struct statfs file_system {};
   SharedMemory memory;
-  memory.reserved_huge_pages_ = ::fstatfs(fd.get(), &file_system) == 0 && file_system.f_type == kHugetlbfsMagic;
+  memory.reserved_huge_pages_ =
+      ::fstatfs(fd.get(), &file_system) == 0 && file_system.f_type == kHugetlbfsMagic;
   memory.size_ = static_cast<size_t>(info.st_size);
   memory.fd_ = std::move(fd);
   return memory;
@@ -97,8 +99,8 @@ Status SharedMemory::Punch(size_t offset, size_t bytes) {
   return Status::Ok();
 }
 
-Result<SharedMapping> SharedMapping::Map(const SharedMemory& memory, size_t offset, size_t bytes, bool writable,
-                                         Pages pages) {
+Result<SharedMapping> SharedMapping::Map(const SharedMemory& memory, size_t offset, size_t bytes,
+                                         bool writable, Pages pages) {
   if (bytes > memory.size() || offset > memory.size() - bytes) {
     return Internal("a shared segment of " + std::to_string(memory.size()) + " bytes does not hold " +
                     std::to_string(bytes) + " bytes at " + std::to_string(offset));
@@ -108,7 +110,8 @@ Result<SharedMapping> SharedMapping::Map(const SharedMemory& memory, size_t offs
   const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   const size_t mapped_bytes = memory.reserved_huge_pages() ? RoundUp(bytes, kHugePageBytes) : bytes;
   void* const data = MapAligned(memory.fd(), offset, mapped_bytes, protection);
-  if (data == MAP_FAILED) return ErrnoStatus("cannot map " + std::to_string(bytes) + " bytes of shared memory");
+  if (data == MAP_FAILED)
+    return ErrnoStatus("cannot map " + std::to_string(bytes) + " bytes of shared memory");
   mapping.data_ = static_cast<std::byte*>(data);
   mapping.size_ = mapped_bytes;
   if (memory.reserved_huge_pages()) {
@@ -165,19 +168,23 @@ size_t SharedMapping::HugeBytes() const {
 bool TransparentHugePagesAllowed() {
   static const bool allowed = [] {
     const Result<std::string> text = ReadFile(kShmemEnabled, 256);
-    return text.ok() && text->find("[never]") == std::string::npos && text->find("[deny]") == std::string::npos;
+    return text.ok() && text->find("[never]") == std::string::npos &&
+           text->find("[deny]") == std::string::npos;
   }();
   return allowed;
 }
 
 std::string HugePageAdvice(HugePages had) {
   switch (had) {
-    case HugePages::kReserved: return "huge pages from the reserved pool";
-    case HugePages::kTransparent: return "transparent huge pages";
-    case HugePages::kNone: break;
+    case HugePages::kReserved:
+      return "huge pages from the reserved pool";
+    case HugePages::kTransparent:
+      return "transparent huge pages";
+    case HugePages::kNone:
+      break;
   }
-  return std::string("ordinary pages (for huge ones, worth a few per cent of decode: echo advise > ") + kShmemEnabled +
-         ")";
+  return std::string("ordinary pages (for huge ones, worth a few per cent of decode: echo advise > ") +
+         kShmemEnabled + ")";
 }
 
 }  // namespace phalanx

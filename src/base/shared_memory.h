@@ -19,12 +19,12 @@ enum class HugePages {
 
 inline constexpr size_t kHugePageBytes = size_t{2} << 20;
 
-// An anonymous shared segment (memfd): exists as long as a descriptor or mapping of it does, has no name in the file
-// system, and leaves nothing behind. Pages take memory only once they are written.
+// An anonymous shared segment (memfd): exists as long as a descriptor or mapping of it does, has no name in
+// the file system, and leaves nothing behind. Pages take memory only once they are written.
 class SharedMemory {
  public:
-  // `name` shows in /proc/<pid>/maps only. `bytes` may be 0 and grow by Resize. With `try_reserved` the pages come from the reserved
-  // pool if it has enough free ones (the size is then rounded up to whole huge pages).
+  // `name` shows in /proc/<pid>/maps only. `bytes` may be 0 and grow by Resize. With `try_reserved` the pages
+  // come from the reserved pool if it has enough free ones (the size is then rounded up to whole huge pages).
   static Result<SharedMemory> Create(std::string_view name, size_t bytes, bool try_reserved = false);
   // A segment from another process, by a descriptor of it.
   static Result<SharedMemory> Adopt(UniqueFd fd);
@@ -48,8 +48,8 @@ class SharedMemory {
 // A part of a segment as this process sees it. Unmapped when it goes; outlives the SharedMemory.
 class SharedMapping {
  public:
-  // kHuge asks for huge pages where that can succeed: for what is read from end to end, not for what is touched here
-  // and there, since each touch then takes 2 MiB.
+  // kHuge asks for huge pages where that can succeed: for what is read from end to end, not for what is
+  // touched here and there, since each touch then takes 2 MiB.
   enum class Pages { kOrdinary, kHuge };
   // `offset` must be a multiple of the page size, and of 2 MiB for huge pages to be had.
   static Result<SharedMapping> Map(const SharedMemory& memory, size_t offset, size_t bytes, bool writable,
@@ -64,7 +64,8 @@ class SharedMapping {
   size_t size() const { return size_; }
   std::span<std::byte> bytes() const { return {data_, size_}; }
   HugePages huge_pages() const { return huge_pages_; }
-  // Bytes of this mapping that lie in huge pages now, by the kernel's account (/proc/self/smaps); 0 if unknown.
+  // Bytes of this mapping that lie in huge pages now, by the kernel's account (/proc/self/smaps); 0 if
+  // unknown.
   size_t HugeBytes() const;
   // Takes away the permission to write.
   Status ProtectReadOnly();
@@ -81,6 +82,8 @@ bool TransparentHugePagesAllowed();
 std::string HugePageAdvice(HugePages had);
 
 // `bytes` rounded up to a multiple of `unit`.
-constexpr size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+constexpr size_t RoundUp(size_t bytes, size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
 
 }  // namespace phalanx

@@ -62,7 +62,8 @@ TEST(SharedMemoryTest, RefusesToMapBeyondTheEnd) {
 TEST(SharedMemoryTest, HugePagesAreHadWhereTheKernelAllowsThem) {
   Result<SharedMemory> memory = SharedMemory::Create("test", 8 * kHugePageBytes);
   ASSERT_TRUE(memory.ok());
-  const Result<SharedMapping> mapping = SharedMapping::Map(*memory, 0, memory->size(), true, SharedMapping::Pages::kHuge);
+  const Result<SharedMapping> mapping =
+      SharedMapping::Map(*memory, 0, memory->size(), true, SharedMapping::Pages::kHuge);
   ASSERT_TRUE(mapping.ok());
   EXPECT_EQ(reinterpret_cast<uintptr_t>(mapping->data()) % kHugePageBytes, 0u);
   std::memset(mapping->data(), 1, mapping->size());

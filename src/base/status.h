@@ -102,10 +102,10 @@ class [[nodiscard]] Result {
 #define PHX_CONCAT(a, b) PHX_CONCAT_(a, b)
 
 // Returns the Status of `expr` from the enclosing function if it is an error.
-#define RETURN_IF_ERROR(expr)                              \
-  do {                                                     \
-    ::phalanx::Status phx_status_ = (expr);                \
-    if (!phx_status_.ok()) return phx_status_;             \
+#define RETURN_IF_ERROR(expr)                  \
+  do {                                         \
+    ::phalanx::Status phx_status_ = (expr);    \
+    if (!phx_status_.ok()) return phx_status_; \
   } while (false)
 
 // ASSIGN_OR_RETURN(auto x, F()): x = value of F(), or return its Status.

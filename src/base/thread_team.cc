@@ -12,8 +12,8 @@
 
 namespace phalanx {
 
-// One word starts a round for all threads, another counts those that are still at it. The caller writes `fn` before the
-// first and reads nothing after the second, so neither needs a lock.
+// One word starts a round for all threads, another counts those that are still at it. The caller writes `fn`
+// before the first and reads nothing after the second, so neither needs a lock.
 struct ThreadTeam::State {
   alignas(64) WaitWord round;
   const FunctionRef<void(int)>* fn = nullptr;  // null: end
@@ -63,7 +63,9 @@ ThreadTeam::~ThreadTeam() {
   for (std::thread& helper : state_->helpers) helper.join();
 }
 
-int ThreadTeam::size() const { return static_cast<int>(state_->helpers.size()) + 1; }
+int ThreadTeam::size() const {
+  return static_cast<int>(state_->helpers.size()) + 1;
+}
 
 void ThreadTeam::Run(FunctionRef<void(int thread)> fn) {
   if (state_->helpers.empty()) return fn(0);

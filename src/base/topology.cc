@@ -100,7 +100,8 @@ int64_t ControlGroupCpus() {
 }
 
 int NodeOf(hwloc_topology_t topology, hwloc_obj_t pu) {
-  for (hwloc_obj_t node = nullptr; (node = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_NUMANODE, node)) != nullptr;) {
+  for (hwloc_obj_t node = nullptr;
+       (node = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_NUMANODE, node)) != nullptr;) {
     if (hwloc_bitmap_isset(node->cpuset, pu->os_index) != 0) return static_cast<int>(node->os_index);
   }
   return 0;
@@ -132,14 +133,15 @@ std::string Gibibytes(int64_t bytes) {
   return text;
 }
 
-// Ranks shared out over the nodes in proportion to their cores, at least as many threads each as a plain split gives;
-// empty if that is impossible.
+// Ranks shared out over the nodes in proportion to their cores, at least as many threads each as a plain
+// split gives; empty if that is impossible.
 std::vector<RankPlacement> AssignWithinNodes(const MachineTopology& topology, int num_ranks, int threads) {
   std::map<int, std::vector<int>> nodes;
   for (const CpuCore& core : topology.cores) nodes[core.numa_node].push_back(core.cpu);
   std::vector<RankPlacement> placements;
   for (const auto& [node, cpus] : nodes) {
-    for (size_t first = 0; first + static_cast<size_t>(threads) <= cpus.size(); first += static_cast<size_t>(threads)) {
+    for (size_t first = 0; first + static_cast<size_t>(threads) <= cpus.size();
+         first += static_cast<size_t>(threads)) {
       if (static_cast<int>(placements.size()) == num_ranks) return placements;
       const auto begin = cpus.begin() + static_cast<std::ptrdiff_t>(first);
       placements.push_back({{begin, begin + threads}, node});
@@ -201,7 +203,8 @@ std::vector<int> AffinityOfThisThread() {
   // The kernel refuses a set that is smaller than its own: grow until it fits.
   for (int num_cpus = 1024; num_cpus <= 1 << 20; num_cpus *= 2) {
     const size_t bytes = CPU_ALLOC_SIZE(num_cpus);
-    const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> set(CPU_ALLOC(num_cpus), [](cpu_set_t* p) { CPU_FREE(p); });
+    const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> set(CPU_ALLOC(num_cpus),
+                                                               [](cpu_set_t* p) { CPU_FREE(p); });
     CPU_ZERO_S(bytes, set.get());
     if (::sched_getaffinity(0, bytes, set.get()) != 0) continue;
     std::vector<int> cpus;

@@ -14,10 +14,11 @@ struct CpuCore {
   int numa_node = 0;  // operating system's index
 };
 
-// The part of the machine that this process may use: affinity, cpuset and the control group's limits are applied.
+// The part of the machine that this process may use: affinity, cpuset and the control group's limits are
+// applied.
 struct MachineTopology {
-  std::vector<CpuCore> cores;       // by NUMA node, then by CPU; at least one
-  int num_numa_nodes = 1;           // that have one of these cores
+  std::vector<CpuCore> cores;  // by NUMA node, then by CPU; at least one
+  int num_numa_nodes = 1;      // that have one of these cores
   int64_t total_memory_bytes = 0;
   int64_t available_memory_bytes = 0;  // at the time of the call, without swapping
 
@@ -33,10 +34,11 @@ struct RankPlacement {
   int numa_node = 0;      // of the first
 };
 
-// Contiguous cores for each rank, max(1, cores / ranks) threads unless `threads_per_rank` > 0 bounds them further. More
-// ranks than cores: one thread each, round robin over the cores. A rank's cores lie on one NUMA node where
-// that costs no thread. Requires: num_ranks > 0, at least one core.
-std::vector<RankPlacement> AssignCores(const MachineTopology& topology, int num_ranks, int threads_per_rank = 0);
+// Contiguous cores for each rank, max(1, cores / ranks) threads unless `threads_per_rank` > 0 bounds them
+// further. More ranks than cores: one thread each, round robin over the cores. A rank's cores lie on one NUMA
+// node where that costs no thread. Requires: num_ranks > 0, at least one core.
+std::vector<RankPlacement> AssignCores(const MachineTopology& topology, int num_ranks,
+                                       int threads_per_rank = 0);
 
 // The CPUs that the calling thread may run on now.
 std::vector<int> AffinityOfThisThread();

@@ -36,7 +36,9 @@ union ControlBuffer {
 
 }  // namespace
 
-Result<bool> WaitReadable(int fd, SteadyTime deadline) { return WaitFor(fd, POLLIN, deadline); }
+Result<bool> WaitReadable(int fd, SteadyTime deadline) {
+  return WaitFor(fd, POLLIN, deadline);
+}
 
 Result<std::pair<MessageSocket, MessageSocket>> MessageSocket::CreatePair() {
   int fds[2];
@@ -46,8 +48,8 @@ Result<std::pair<MessageSocket, MessageSocket>> MessageSocket::CreatePair() {
 
 Status MessageSocket::Send(std::string_view text, const std::vector<int>& fds, SteadyTime deadline) {
   if (text.size() > kMaxMessageBytes || fds.size() > kMaxFds) {
-    return InvalidArgument("a message of " + std::to_string(text.size()) + " bytes and " + std::to_string(fds.size()) +
-                           " descriptors is too long for the control socket");
+    return InvalidArgument("a message of " + std::to_string(text.size()) + " bytes and " +
+                           std::to_string(fds.size()) + " descriptors is too long for the control socket");
   }
   iovec part{const_cast<char*>(text.data()), text.size()};
   msghdr header{};
@@ -65,7 +67,8 @@ Status MessageSocket::Send(std::string_view text, const std::vector<int>& fds, S
   }
   while (true) {
     if (::sendmsg(fd_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return Status::Ok();
-    if (errno == EPIPE || errno == ECONNRESET) return Unavailable("the control socket was closed by the other side");
+    if (errno == EPIPE || errno == ECONNRESET)
+      return Unavailable("the control socket was closed by the other side");
     if (errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return ErrnoStatus("send on the control socket");
     ASSIGN_OR_RETURN(const bool writable, WaitFor(fd_.get(), POLLOUT, deadline));
@@ -105,7 +108,8 @@ Result<MessageSocket::Message> MessageSocket::Receive(SteadyTime deadline) {
         message.fds.emplace_back(fd);
       }
     }
-    if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return Internal("a message on the control socket was cut");
+    if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
+      return Internal("a message on the control socket was cut");
     buffer.resize(static_cast<size_t>(got));
     message.text = std::move(buffer);
     return message;

@@ -42,7 +42,8 @@ bool WaitWord::StoreIf(uint32_t expected, uint32_t value) {
   return true;
 }
 
-// Sequentially consistent on both sides: either the waiter sees the new value before it sleeps, or we see the waiter.
+// Sequentially consistent on both sides: either the waiter sees the new value before it sleeps, or we see the
+// waiter.
 void WaitWord::WakeAll() const {
   if (sleepers_.load(std::memory_order_seq_cst) != 0) Futex(&value_, FUTEX_WAKE, INT_MAX, nullptr);
 }

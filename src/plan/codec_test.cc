@@ -113,7 +113,8 @@ TEST(CodecTest, WhatDoesNotFitIsRefused) {
   const size_t plan_size = *EncodeStepPlan(SomePlan(), bytes);
   const size_t result_size = *EncodeStepResult(SomeResult(), bytes);
   for (size_t size = 0; size < plan_size; ++size) {
-    EXPECT_EQ(EncodeStepPlan(SomePlan(), std::span(bytes).first(size)).status().code(), StatusCode::kResourceExhausted);
+    EXPECT_EQ(EncodeStepPlan(SomePlan(), std::span(bytes).first(size)).status().code(),
+              StatusCode::kResourceExhausted);
   }
   EXPECT_FALSE(EncodeStepResult(SomeResult(), std::span(bytes).first(result_size - 1)).ok());
 }
@@ -133,7 +134,8 @@ TEST(CodecTest, CutAndDamagedBytesAreErrorsAndNothingWorse) {
   std::mt19937_64 random(1);
   for (int round = 0; round < 20000; ++round) {
     std::vector<std::byte> bytes = round % 2 == 0 ? plan_bytes : result_bytes;
-    for (int flips = 0; flips < 4; ++flips) bytes[4 + random() % (bytes.size() - 4)] = static_cast<std::byte>(random());
+    for (int flips = 0; flips < 4; ++flips)
+      bytes[4 + random() % (bytes.size() - 4)] = static_cast<std::byte>(random());
     [[maybe_unused]] const Status first = DecodeStepPlan(bytes, &plan);
     [[maybe_unused]] const Status second = DecodeStepResult(bytes, &result);
   }

@@ -9,9 +9,9 @@
 #include "base/check.h"
 #include "plan/codec.h"
 
-// Plan number n (from 1, per domain) lies in slot n % kStepSlots. `plans` counts the published ones: it is the word that ranks
-// wait on. A slot is written again only when its result was collected, so a rank reads and writes it alone.
-// Zero bytes are the right beginning for everything here: the memory is fresh.
+// Plan number n (from 1, per domain) lies in slot n % kStepSlots. `plans` counts the published ones: it is
+// the word that ranks wait on. A slot is written again only when its result was collected, so a rank reads
+// and writes it alone. Zero bytes are the right beginning for everything here: the memory is fresh.
 namespace phalanx {
 namespace {
 
@@ -48,9 +48,12 @@ struct DomainView {
   const StepChannelShape* shape;
 
   DomainHeader* header() const { return reinterpret_cast<DomainHeader*>(base); }
-  std::span<std::byte> plan(uint32_t slot) const { return {base + kHeaderBytes + slot * SlotBytes(), shape->plan_bytes}; }
+  std::span<std::byte> plan(uint32_t slot) const {
+    return {base + kHeaderBytes + slot * SlotBytes(), shape->plan_bytes};
+  }
   std::span<std::byte> result(uint32_t slot) const {
-    return {base + kHeaderBytes + slot * SlotBytes() + RoundUp(shape->plan_bytes, kPageBytes), shape->result_bytes};
+    return {base + kHeaderBytes + slot * SlotBytes() + RoundUp(shape->plan_bytes, kPageBytes),
+            shape->result_bytes};
   }
   size_t SlotBytes() const {
     return RoundUp(shape->plan_bytes, kPageBytes) + RoundUp(shape->result_bytes, kPageBytes);
@@ -77,7 +80,9 @@ Status ReadReport(const RankReport& report) {
 
 }  // namespace
 
-size_t StepChannelShape::domain_bytes() const { return kHeaderBytes + kStepSlots * DomainView{nullptr, this}.SlotBytes(); }
+size_t StepChannelShape::domain_bytes() const {
+  return kHeaderBytes + kStepSlots * DomainView{nullptr, this}.SlotBytes();
+}
 
 size_t StepChannelShape::total_bytes() const {
   return kPageBytes + static_cast<size_t>(num_domains) * domain_bytes();
@@ -88,13 +93,15 @@ Result<StepChannelHost> StepChannelHost::Create(const StepChannelShape& shape) {
   StepChannelHost host;
   host.shape_ = shape;
   ASSIGN_OR_RETURN(host.memory_, SharedMemory::Create("phalanx-steps", shape.total_bytes()));
-  ASSIGN_OR_RETURN(host.mapping_,
-                   SharedMapping::Map(host.memory_, 0, shape.total_bytes(), true, SharedMapping::Pages::kOrdinary));
+  ASSIGN_OR_RETURN(host.mapping_, SharedMapping::Map(host.memory_, 0, shape.total_bytes(), true,
+                                                     SharedMapping::Pages::kOrdinary));
   host.tickets_.resize(static_cast<size_t>(shape.num_domains));
   return host;
 }
 
-WaitWord* StepChannelHost::doorbell() const { return reinterpret_cast<WaitWord*>(mapping_.data()); }
+WaitWord* StepChannelHost::doorbell() const {
+  return reinterpret_cast<WaitWord*>(mapping_.data());
+}
 
 Status StepChannelHost::Publish(const StepPlan& plan) {
   CHECK(plan.domain >= 0 && plan.domain < shape_.num_domains);
@@ -129,7 +136,8 @@ std::optional<StepResult> StepChannelHost::Collect(int domain) {
   ++ticket.collected;
 
   StepResult result;
-  const size_t size = std::min<size_t>(header.result_size.load(std::memory_order_relaxed), shape_.result_bytes);
+  const size_t size =
+      std::min<size_t>(header.result_size.load(std::memory_order_relaxed), shape_.result_bytes);
   if (Status decoded = DecodeStepResult(view.result(slot).first(size), &result); !decoded.ok()) {
     result = StepResult();
     result.status = std::move(decoded);
@@ -153,7 +161,8 @@ int StepChannelHost::FirstUnfinishedRank(int domain) const {
   const uint32_t plan = ticket.collected + 1;
   const DomainHeader* const header = HostView(mapping_, shape_, domain).header();
   for (int rank = 0; rank < shape_.ranks_per_domain; ++rank) {
-    if (header->reports[plan % kStepSlots][rank].finished.load(std::memory_order_acquire) != plan) return rank;
+    if (header->reports[plan % kStepSlots][rank].finished.load(std::memory_order_acquire) != plan)
+      return rank;
   }
   return -1;
 }
@@ -169,10 +178,10 @@ void StepChannelHost::WaitForRing(SteadyTime deadline) {
   rings_seen_ = doorbell()->WaitWhile(rings_seen_, deadline, {50, std::chrono::microseconds(20)});
 }
 
-Result<StepChannelRank> StepChannelRank::Attach(const SharedMemory& memory, const StepChannelShape& shape, int domain,
-                                                int rank_in_domain) {
-  if (domain < 0 || domain >= shape.num_domains || rank_in_domain < 0 || rank_in_domain >= shape.ranks_per_domain ||
-      shape.ranks_per_domain > kMaxRanksPerDomain) {
+Result<StepChannelRank> StepChannelRank::Attach(const SharedMemory& memory, const StepChannelShape& shape,
+                                                int domain, int rank_in_domain) {
+  if (domain < 0 || domain >= shape.num_domains || rank_in_domain < 0 ||
+      rank_in_domain >= shape.ranks_per_domain || shape.ranks_per_domain > kMaxRanksPerDomain) {
     return InvalidArgument("the step channel has no rank " + std::to_string(rank_in_domain) + " of domain " +
                            std::to_string(domain));
   }
@@ -188,11 +197,13 @@ Result<StepChannelRank> StepChannelRank::Attach(const SharedMemory& memory, cons
 Result<StepChannelRank::Next> StepChannelRank::WaitForPlan(StepPlan* plan, SteadyTime deadline) {
   const DomainView view = HostView(mapping_, shape_, domain_);
   DomainHeader* const header = view.header();
-  const uint32_t published = header->plans.WaitWhile(finished_, deadline, {100, std::chrono::microseconds(50)});
+  const uint32_t published =
+      header->plans.WaitWhile(finished_, deadline, {100, std::chrono::microseconds(50)});
   if (header->fenced.load(std::memory_order_seq_cst) != 0) return Next::kFenced;
   if (published == finished_) return Next::kTimeout;
   const uint32_t slot = (finished_ + 1) % kStepSlots;
-  const size_t size = std::min<size_t>(header->slots[slot].plan_size.load(std::memory_order_relaxed), shape_.plan_bytes);
+  const size_t size =
+      std::min<size_t>(header->slots[slot].plan_size.load(std::memory_order_relaxed), shape_.plan_bytes);
   RETURN_IF_ERROR(DecodeStepPlan(view.plan(slot).first(size), plan));
   return Next::kPlan;
 }

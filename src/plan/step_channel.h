@@ -30,9 +30,10 @@ struct StepChannelShape {
   size_t total_bytes() const;
 };
 
-// Plans go down and results come up through shared memory: per domain a ring of kStepSlots slots with one plan and one
-// result each. Every rank of the domain reads the same plan, its first rank writes the result, the last one to finish rings the doorbell
-// that all domains share. A fenced domain lets every rank leave its wait.
+// Plans go down and results come up through shared memory: per domain a ring of kStepSlots slots with one
+// plan and one result each. Every rank of the domain reads the same plan, its first rank writes the result,
+// the last one to finish rings the doorbell that all domains share. A fenced domain lets every rank leave its
+// wait.
 
 // The daemon's end: owns the memory. One thread, but for Ring and Fence.
 class StepChannelHost {
@@ -47,8 +48,8 @@ class StepChannelHost {
   Status Publish(const StepPlan& plan);
   // Steps of the domain that were published and not collected.
   int InFlight(int domain) const;
-  // The oldest step's result once all ranks have finished it. Its status is the first error that a rank reported, with
-  // failed_rank as the rank's number within the domain; `seconds` is that of the slowest rank.
+  // The oldest step's result once all ranks have finished it. Its status is the first error that a rank
+  // reported, with failed_rank as the rank's number within the domain; `seconds` is that of the slowest rank.
   std::optional<StepResult> Collect(int domain);
   // The first rank of the domain, numbered within it, that has not finished the oldest step; -1 if none.
   int FirstUnfinishedRank(int domain) const;
@@ -84,7 +85,8 @@ class StepChannelRank {
 
   // Waits for the next plan and reads it. Internal if what is there is no plan.
   Result<Next> WaitForPlan(StepPlan* plan, SteadyTime deadline = SteadyTime::max());
-  // Says that this rank has finished the plan. The first rank of the domain gives the result with it, the others null.
+  // Says that this rank has finished the plan. The first rank of the domain gives the result with it, the
+  // others null.
   void Finish(const Status& status, const StepResult* result, double seconds);
 
  private:

@@ -10,9 +10,9 @@ namespace phalanx {
 namespace {
 
 constexpr std::pair<MessageKind, std::string_view> kKinds[] = {
-    {MessageKind::kInit, "init"},     {MessageKind::kFacts, "facts"},   {MessageKind::kMemory, "memory"},
+    {MessageKind::kInit, "init"},         {MessageKind::kFacts, "facts"},   {MessageKind::kMemory, "memory"},
     {MessageKind::kProgress, "progress"}, {MessageKind::kPacked, "packed"}, {MessageKind::kBuild, "build"},
-    {MessageKind::kReady, "ready"},   {MessageKind::kError, "error"},   {MessageKind::kFence, "fence"},
+    {MessageKind::kReady, "ready"},       {MessageKind::kError, "error"},   {MessageKind::kFence, "fence"},
 };
 
 std::string_view KindName(MessageKind kind) {
@@ -171,12 +171,24 @@ Status Read(std::string_view text, MessageKind kind, T* value) {
 
 }  // namespace
 
-std::string ToMessage(const WorkerInit& init) { return Write(MessageKind::kInit, init); }
-std::string ToMessage(const ModelFacts& facts) { return Write(MessageKind::kFacts, facts); }
-std::string ToMessage(const WorkerMemory& memory) { return Write(MessageKind::kMemory, memory); }
-std::string ToMessage(const PackProgress& progress) { return Write(MessageKind::kProgress, progress); }
-std::string ToMessage(const WorkerReady& ready) { return Write(MessageKind::kReady, ready); }
-std::string ToMessage(MessageKind kind) { return Writer().Finish(kind); }
+std::string ToMessage(const WorkerInit& init) {
+  return Write(MessageKind::kInit, init);
+}
+std::string ToMessage(const ModelFacts& facts) {
+  return Write(MessageKind::kFacts, facts);
+}
+std::string ToMessage(const WorkerMemory& memory) {
+  return Write(MessageKind::kMemory, memory);
+}
+std::string ToMessage(const PackProgress& progress) {
+  return Write(MessageKind::kProgress, progress);
+}
+std::string ToMessage(const WorkerReady& ready) {
+  return Write(MessageKind::kReady, ready);
+}
+std::string ToMessage(MessageKind kind) {
+  return Writer().Finish(kind);
+}
 
 std::string ToMessage(const WorkerError& error) {
   Writer writer;
@@ -194,13 +206,21 @@ Result<MessageKind> KindOfMessage(std::string_view text) {
   return InvalidArgument("unknown kind of message: " + kind);
 }
 
-Status FromMessage(std::string_view text, WorkerInit* init) { return Read(text, MessageKind::kInit, init); }
-Status FromMessage(std::string_view text, ModelFacts* facts) { return Read(text, MessageKind::kFacts, facts); }
-Status FromMessage(std::string_view text, WorkerMemory* memory) { return Read(text, MessageKind::kMemory, memory); }
+Status FromMessage(std::string_view text, WorkerInit* init) {
+  return Read(text, MessageKind::kInit, init);
+}
+Status FromMessage(std::string_view text, ModelFacts* facts) {
+  return Read(text, MessageKind::kFacts, facts);
+}
+Status FromMessage(std::string_view text, WorkerMemory* memory) {
+  return Read(text, MessageKind::kMemory, memory);
+}
 Status FromMessage(std::string_view text, PackProgress* progress) {
   return Read(text, MessageKind::kProgress, progress);
 }
-Status FromMessage(std::string_view text, WorkerReady* ready) { return Read(text, MessageKind::kReady, ready); }
+Status FromMessage(std::string_view text, WorkerReady* ready) {
+  return Read(text, MessageKind::kReady, ready);
+}
 
 Status FromMessage(std::string_view text, WorkerError* error) {
   ASSIGN_OR_RETURN(const Json json, ParseKind(text, MessageKind::kError));

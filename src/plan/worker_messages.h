@@ -19,8 +19,9 @@ namespace phalanx {
 //   daemon -> worker   kBuild                             when all shares are
 //   worker -> daemon   WorkerReady                        it waits for plans
 //
-// A worker that fails says WorkerError instead, once, and ends. Later the daemon may say kFence: leave the exchange with
-// the other ranks of the domain, one of them is lost. The end of service is a fenced step channel.
+// A worker that fails says WorkerError instead, once, and ends. Later the daemon may say kFence: leave the
+// exchange with the other ranks of the domain, one of them is lost. The end of service is a fenced step
+// channel.
 enum class MessageKind { kInit, kFacts, kMemory, kProgress, kPacked, kBuild, kReady, kError, kFence };
 
 // Who the worker is and what it shall run.
@@ -28,14 +29,14 @@ struct WorkerInit {
   int32_t rank = 0;
   int32_t tp = 1;
   int32_t dp = 1;
-  int32_t domain = 0;          // of the step channel
+  int32_t domain = 0;  // of the step channel
   int32_t rank_in_domain = 0;
-  int32_t group_rank = 0;      // in its attention-tp group
-  std::string model_path;      // as ResolveModelPath gives it
-  std::string kernel_table;    // empty: the best
+  int32_t group_rank = 0;         // in its attention-tp group
+  std::string model_path;         // as ResolveModelPath gives it
+  std::string kernel_table;       // empty: the best
   std::string kv_format = "f16";  // "f32" or "f16"
   int32_t block_size = 128;
-  std::vector<int> cpus;       // one per thread
+  std::vector<int> cpus;  // one per thread
   // Of the weights' packing tasks it does those with number % pack_count == pack_index.
   int32_t pack_index = 0;
   int32_t pack_count = 1;
@@ -49,16 +50,17 @@ struct ModelFacts {
   std::string architecture;
   std::string dtype;
   std::string kernel_table;
-  int32_t vocab_size = 0;       // tokens that may be sampled
-  int64_t max_model_len = 0;    // context length
+  int32_t vocab_size = 0;     // tokens that may be sampled
+  int64_t max_model_len = 0;  // context length
   int32_t num_layers = 0;
-  int64_t packed_bytes = 0;     // of the weights' segment
+  int64_t packed_bytes = 0;  // of the weights' segment
   int32_t num_pack_tasks = 0;
-  int64_t kv_block_bytes = 0;   // of one block in this rank's plane
-  int64_t exchange_bytes = 0;   // of the group's exchange; 0: none is needed
+  int64_t kv_block_bytes = 0;  // of one block in this rank's plane
+  int64_t exchange_bytes = 0;  // of the group's exchange; 0: none is needed
 };
 
-// The memory that the daemon made for it. Descriptors in this order: weights, key/value pool, exchange (if its size is not 0).
+// The memory that the daemon made for it. Descriptors in this order: weights, key/value pool, exchange (if
+// its size is not 0).
 struct WorkerMemory {
   int64_t num_blocks = 0;
   int64_t plane_offset = 0;     // of this rank's plane in the pool
@@ -72,10 +74,10 @@ struct PackProgress {
 struct WorkerReady {
   int32_t rank = 0;
   int32_t pid = 0;
-  std::vector<int> cpus;        // that its threads may really run on, all together
+  std::vector<int> cpus;  // that its threads may really run on, all together
   int32_t num_threads = 1;
-  std::string weight_pages;     // kind of pages that the weights have
-  int64_t huge_bytes = 0;       // of the weights that lie in huge pages
+  std::string weight_pages;  // kind of pages that the weights have
+  int64_t huge_bytes = 0;    // of the weights that lie in huge pages
 };
 
 struct WorkerError {

@@ -9,7 +9,8 @@
 
 namespace phalanx {
 
-Result<std::unique_ptr<ControlWatch>> ControlWatch::Start(MessageSocket* control, std::function<void()> on_fence,
+Result<std::unique_ptr<ControlWatch>> ControlWatch::Start(MessageSocket* control,
+                                                          std::function<void()> on_fence,
                                                           std::function<void()> on_closed) {
   UniqueFd end(::eventfd(0, EFD_CLOEXEC));
   if (!end.ok()) return ErrnoStatus("eventfd");

@@ -10,17 +10,19 @@
 
 namespace phalanx {
 
-// A thread that sleeps on the control socket while the worker computes: a step may be waiting for a rank that is lost,
-// so the daemon's word must be heard beside it.
+// A thread that sleeps on the control socket while the worker computes: a step may be waiting for a rank that
+// is lost, so the daemon's word must be heard beside it.
 class ControlWatch {
  public:
-  // Calls `on_fence` when the daemon says kFence, `on_closed` when it has gone; on the watch's thread. `control` outlives it.
+  // Calls `on_fence` when the daemon says kFence, `on_closed` when it has gone; on the watch's thread.
+  // `control` outlives it.
   static Result<std::unique_ptr<ControlWatch>> Start(MessageSocket* control, std::function<void()> on_fence,
                                                      std::function<void()> on_closed);
   ~ControlWatch();
 
  private:
-  ControlWatch(MessageSocket* control, UniqueFd end, std::function<void()> on_fence, std::function<void()> on_closed);
+  ControlWatch(MessageSocket* control, UniqueFd end, std::function<void()> on_fence,
+               std::function<void()> on_closed);
   void Loop();
 
   MessageSocket* control_;

@@ -31,13 +31,15 @@ Status SequenceMirror::ApplyStep(const SequenceStep& step, StepRows* rows) {
   MirroredSequence& sequence = found->second;
   for (const int32_t block : step.new_block_ids) {
     if (block < 0 || block >= limits_.num_blocks) {
-      return BadPlan(step.id, "names block " + std::to_string(block) + " of " + std::to_string(limits_.num_blocks));
+      return BadPlan(step.id,
+                     "names block " + std::to_string(block) + " of " + std::to_string(limits_.num_blocks));
     }
     sequence.block_table.push_back(block);
   }
   if (step.num_new_tokens < 1 || step.first_position < 0) return BadPlan(step.id, "has no rows");
   const int64_t end = step.first_position + step.num_new_tokens;
-  if ((end + limits_.block_size - 1) / limits_.block_size > static_cast<int64_t>(sequence.block_table.size())) {
+  if ((end + limits_.block_size - 1) / limits_.block_size >
+      static_cast<int64_t>(sequence.block_table.size())) {
     return BadPlan(step.id, "reaches position " + std::to_string(end - 1) + " with " +
                                 std::to_string(sequence.block_table.size()) + " blocks");
   }

@@ -28,9 +28,9 @@ struct MirroredSequence {
   int64_t reserved_length;
   SamplingState sampling;
   std::vector<int32_t> block_table;
-  int64_t num_told = 0;          // tokens that `sampling` knows
-  int32_t last_sampled = -1;     // -1: none since the start
-  bool stopped = false;          // last_sampled was a stop token: later rows are void
+  int64_t num_told = 0;       // tokens that `sampling` knows
+  int32_t last_sampled = -1;  // -1: none since the start
+  bool stopped = false;       // last_sampled was a stop token: later rows are void
   // Logits of the last row so far, where the next prompt token, not known yet, wants its log-probability.
   std::vector<float> prompt_logits;
 };
@@ -50,16 +50,16 @@ struct StepRows {
 class SequenceMirror {
  public:
   struct Limits {
-    int32_t vocab_size = 0;     // tokens that the sampler may choose
-    int64_t num_embeddings = 0; // tokens that may come in
+    int32_t vocab_size = 0;      // tokens that the sampler may choose
+    int64_t num_embeddings = 0;  // tokens that may come in
     int32_t block_size = 0;
     int64_t num_blocks = 0;
   };
   explicit SequenceMirror(const Limits& limits) : limits_(limits) {}
 
-  // Applies the batch's differences and lays out its rows, in order of its steps. `rows` points into the batch and
-  // into this mirror: valid until either changes. Internal for a plan that contradicts what is known; the mirror is of
-  // no more use then.
+  // Applies the batch's differences and lays out its rows, in order of its steps. `rows` points into the
+  // batch and into this mirror: valid until either changes. Internal for a plan that contradicts what is
+  // known; the mirror is of no more use then.
   Status Apply(const Batch& batch, std::vector<StepRows>* rows);
 
   size_t num_sequences() const { return sequences_.size(); }

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-// A row's result does not depend on its company, so a step may be cut anywhere: portions keep the logits of a step with thousands of
-// wanted rows (log-probabilities of a prompt) within bounds.
+// A row's result does not depend on its company, so a step may be cut anywhere: portions keep the logits of a
+// step with thousands of wanted rows (log-probabilities of a prompt) within bounds.
 namespace phalanx {
 
 StepRunner::StepRunner(const Options& options, const KernelTable* kernels, ThreadTeam* threads, Model* model)
@@ -70,8 +70,8 @@ void StepRunner::AddRows(const StepRows& rows, int32_t first, int32_t count) {
   batch_.token_ids.insert(batch_.token_ids.end(), rows.token_ids + first, rows.token_ids + first + count);
 }
 
-// The prompt token at position p gets its log-probability from the row of p - 1: the first one of a chunk from the
-// chunk before.
+// The prompt token at position p gets its log-probability from the row of p - 1: the first one of a chunk
+// from the chunk before.
 void StepRunner::OpenPromptLogprobs(const StepRows& rows, StepResult* result) {
   MirroredSequence& sequence = *rows.sequence;
   PromptLogprobs prompt;
@@ -111,7 +111,8 @@ Status StepRunner::RunPortion(StepResult* result) {
   if (status.ok()) {
     threads_->ParallelFor(static_cast<long>(logits_rows_.size()), 1, [&](long begin, long end, int thread) {
       for (long i = begin; i < end; ++i) {
-        ChooseToken(logits_rows_[static_cast<size_t>(i)], logits.subspan(static_cast<size_t>(i) * num_logits, num_logits),
+        ChooseToken(logits_rows_[static_cast<size_t>(i)],
+                    logits.subspan(static_cast<size_t>(i) * num_logits, num_logits),
                     samplers_[static_cast<size_t>(thread)].get(), result);
       }
     });
@@ -123,7 +124,8 @@ Status StepRunner::RunPortion(StepResult* result) {
   return status;
 }
 
-void StepRunner::ChooseToken(const LogitsRow& wanted, std::span<float> logits, Sampler* sampler, StepResult* result) {
+void StepRunner::ChooseToken(const LogitsRow& wanted, std::span<float> logits, Sampler* sampler,
+                             StepResult* result) {
   const StepRows& rows = *wanted.rows;
   MirroredSequence& sequence = *rows.sequence;
   const SamplingParams& params = sequence.sampling.params();
@@ -131,7 +133,8 @@ void StepRunner::ChooseToken(const LogitsRow& wanted, std::span<float> logits, S
     SampledToken& token = result->tokens[wanted.result];
     const int64_t position = rows.first_position + rows.num_rows;
     token.has_logprobs = params.num_logprobs >= 0;
-    token.token_id = sampler->Sample(logits, sequence.sampling, position, token.has_logprobs ? &token.logprobs : nullptr);
+    token.token_id =
+        sampler->Sample(logits, sequence.sampling, position, token.has_logprobs ? &token.logprobs : nullptr);
     token.stopped = std::find(params.stop_token_ids.begin(), params.stop_token_ids.end(), token.token_id) !=
                     params.stop_token_ids.end();
     sequence.last_sampled = token.token_id;

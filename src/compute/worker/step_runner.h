@@ -15,15 +15,16 @@
 
 namespace phalanx {
 
-// Runs the steps of one rank: plan's batch -> rows -> model -> sampled tokens. All ranks of a tp group run the same batches, get the
-// same logits and so sample the same tokens, without a word between them. One thread.
+// Runs the steps of one rank: plan's batch -> rows -> model -> sampled tokens. All ranks of a tp group run
+// the same batches, get the same logits and so sample the same tokens, without a word between them. One
+// thread.
 class StepRunner {
  public:
   struct Options {
     int32_t block_size = 128;
     int64_t num_blocks = 0;
-    int32_t vocab_size = 0;    // tokens that may be sampled
-    int64_t num_logits = 0;    // of a row: the model's vocabulary
+    int32_t vocab_size = 0;  // tokens that may be sampled
+    int64_t num_logits = 0;  // of a row: the model's vocabulary
     // A step with more rows that want logits is computed in portions; the result is the same.
     int64_t max_logits_rows = 256;
   };
@@ -40,10 +41,10 @@ class StepRunner {
   // A row whose logits are wanted, and what for.
   struct LogitsRow {
     const StepRows* rows;
-    int32_t row;      // within rows
-    bool samples;     // else: log-probability of the prompt token after it
-    size_t result;    // index in tokens or prompt_logprobs
-    size_t entry;     // of prompt_logprobs[result].tokens
+    int32_t row;    // within rows
+    bool samples;   // else: log-probability of the prompt token after it
+    size_t result;  // index in tokens or prompt_logprobs
+    size_t entry;   // of prompt_logprobs[result].tokens
   };
 
   bool WantsPromptLogprobs(const StepRows& rows) const;

@@ -17,8 +17,8 @@ constexpr int32_t kVocabulary = 40;
 constexpr int32_t kBlockSize = 4;
 constexpr int64_t kNumBlocks = 16;
 
-// Keeps tokens where a model keeps keys and values, in the slots that the block tables name, and predicts a function of all tokens
-// up to a row: what it finds there must be the sequence's own.
+// Keeps tokens where a model keeps keys and values, in the slots that the block tables name, and predicts a
+// function of all tokens up to a row: what it finds there must be the sequence's own.
 class SlotModel final : public Model {
  public:
   static int32_t Next(const std::vector<int32_t>& tokens) {
@@ -41,7 +41,8 @@ class SlotModel final : public Model {
         std::vector<int32_t> tokens;
         for (int64_t p = 0; p <= position; ++p) tokens.push_back(Slot(sequence, p));
         const std::span<float> row_logits = logits.subspan(wanted++ * kVocabulary, kVocabulary);
-        for (int32_t token = 0; token < kVocabulary; ++token) row_logits[static_cast<size_t>(token)] = -0.1f * static_cast<float>(token);
+        for (int32_t token = 0; token < kVocabulary; ++token)
+          row_logits[static_cast<size_t>(token)] = -0.1f * static_cast<float>(token);
         row_logits[static_cast<size_t>(Next(tokens))] = 10;
       }
     }
@@ -196,7 +197,9 @@ TEST_F(StepRunnerTest, PromptLogprobsCoverEveryTokenOnceHoweverItIsCut) {
       int32_t first = 0;
       for (const int32_t count : chunks) {
         Batch batch;
-        SequenceStep step{1, first, count, {prompt.begin() + first, prompt.begin() + first + count}, {}, first + count == 12};
+        SequenceStep step{1,     first,
+                          count, {prompt.begin() + first, prompt.begin() + first + count},
+                          {},    first + count == 12};
         if (first == 0) {
           batch.started = {Start(1, 12)};
           batch.started[0].sampling.num_prompt_logprobs = 2;
@@ -206,7 +209,8 @@ TEST_F(StepRunnerTest, PromptLogprobsCoverEveryTokenOnceHoweverItIsCut) {
         first += count;
         const StepResult result = MustRun(batch);
         ASSERT_EQ(result.prompt_logprobs.size(), 1u);
-        EXPECT_TRUE(result.prompt_logprobs[0].tokens.empty() || result.prompt_logprobs[0].first_position == next_position);
+        EXPECT_TRUE(result.prompt_logprobs[0].tokens.empty() ||
+                    result.prompt_logprobs[0].first_position == next_position);
         for (const TokenLogprobs& token : result.prompt_logprobs[0].tokens) {
           EXPECT_EQ(token.token_id, prompt[static_cast<size_t>(next_position++)]);
           EXPECT_EQ(token.top.size(), 2u);

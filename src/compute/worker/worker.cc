@@ -22,16 +22,20 @@ namespace {
 Result<KvFormat> ParseKvFormat(const std::string& name, const ModelConfig& config) {
   if (name == "f32") return KvFormat::kF32;
   if (name == "f16") return KvFormat::kF16;
-  if (name != "auto") return InvalidArgument("type of keys and values must be auto, f32 or f16, found " + name);
+  if (name != "auto")
+    return InvalidArgument("type of keys and values must be auto, f32 or f16, found " + name);
   const bool full = config.dtype == "float32" || config.dtype == "F32";
   return full ? KvFormat::kF32 : KvFormat::kF16;
 }
 
 std::string_view PagesName(HugePages pages) {
   switch (pages) {
-    case HugePages::kReserved: return "reserved huge";
-    case HugePages::kTransparent: return "transparent huge";
-    case HugePages::kNone: break;
+    case HugePages::kReserved:
+      return "reserved huge";
+    case HugePages::kTransparent:
+      return "transparent huge";
+    case HugePages::kNone:
+      break;
   }
   return "ordinary";
 }
@@ -133,8 +137,8 @@ Status Worker::MapMemory() {
   ASSIGN_OR_RETURN(weights_, SharedMapping::Map(segments[0], 0, store_->packed_bytes(), true,
                                                 SharedMapping::Pages::kHuge));
   const size_t plane_bytes = kv_shape_.block_bytes() * static_cast<size_t>(memory_.num_blocks);
-  ASSIGN_OR_RETURN(plane_,
-                   SharedMapping::Map(segments[1], static_cast<size_t>(memory_.plane_offset), plane_bytes, true));
+  ASSIGN_OR_RETURN(
+      plane_, SharedMapping::Map(segments[1], static_cast<size_t>(memory_.plane_offset), plane_bytes, true));
   if (exchange_bytes > 0) {
     ASSIGN_OR_RETURN(exchange_, SharedMapping::Map(segments[2], 0, exchange_bytes, true));
     // The others join only after all have packed, and so after this.
@@ -156,14 +160,16 @@ Status Worker::Build() {
   RETURN_IF_ERROR(Expect(MessageKind::kBuild).status());
   RETURN_IF_ERROR(weights_.ProtectReadOnly());
 #ifdef MADV_POPULATE_READ
-  // Page tables of what other ranks packed, at once instead of in the first steps. Older kernels refuse: no harm.
+  // Page tables of what other ranks packed, at once instead of in the first steps. Older kernels refuse: no
+  // harm.
   ::madvise(weights_.data(), weights_.size(), MADV_POPULATE_READ);
 #endif
   ExchangeOptions exchange;
   exchange.timeout = std::chrono::milliseconds(init_.exchange_timeout_ms);
   ASSIGN_OR_RETURN(attn_tp_, TransportFor(init_.tp).join(exchange_.bytes(), init_.group_rank, exchange));
   cache_ = std::make_unique<KvCache>(kv_shape_, memory_.num_blocks, plane_.data());
-  ASSIGN_OR_RETURN(model_, BuildModel(*store_, {kernels_, threads_.get(), attn_tp_.get(), weights_.data(), cache_.get()}));
+  ASSIGN_OR_RETURN(
+      model_, BuildModel(*store_, {kernels_, threads_.get(), attn_tp_.get(), weights_.data(), cache_.get()}));
 
   StepRunner::Options options;
   options.block_size = init_.block_size;
@@ -194,9 +200,11 @@ Status Worker::ReportReady() {
 
 Status Worker::Serve() {
   const auto on_fence = [this] {
+    fenced_ = true;
     if (exchange_.size() > 0) FenceExchange(exchange_.bytes());
   };
-  // The parent's end kills us anyway (PR_SET_PDEATHSIG); this covers a parent that closed the socket and lives.
+  // The parent's end kills us anyway (PR_SET_PDEATHSIG); this covers a parent that closed the socket and
+  // lives.
   const auto on_closed = [] { ::_exit(0); };
   ASSIGN_OR_RETURN(const auto watch, ControlWatch::Start(&control_, on_fence, on_closed));
 
@@ -228,7 +236,10 @@ void Worker::RunStep(const StepPlan& plan, StepResult* result) {
   } catch (const std::exception& error) {
     result->status = Internal(std::string("the step failed: ") + error.what());
   }
-  if (!result->status.ok()) LogError("step {} failed: {}", plan.step_id, result->status.ToString());
+  if (result->status.ok()) return;
+  // After a fence the daemon knows better than we why.
+  Log(fenced_ ? LogLevel::kDebug : LogLevel::kError, "step {} failed: {}", plan.step_id,
+      result->status.ToString());
 }
 
 int RunWorker(int control_fd) {

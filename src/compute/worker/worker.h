@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -18,16 +19,16 @@
 
 namespace phalanx {
 
-// One rank in one process: its model, cache, threads and sampler over memory that the daemon owns. Everything happens on the
-// thread that made it, but for the compute threads and one that hears the daemon.
+// One rank in one process: its model, cache, threads and sampler over memory that the daemon owns. Everything
+// happens on the thread that made it, but for the compute threads and one that hears the daemon.
 class Worker {
  public:
   // `control`: the worker's end of its control socket.
   explicit Worker(MessageSocket control);
   ~Worker();
 
-  // Goes through the start-up talk (plan/worker_messages.h) until the worker is ready for plans. An error has been
-  // told to the daemon.
+  // Goes through the start-up talk (plan/worker_messages.h) until the worker is ready for plans. An error has
+  // been told to the daemon.
   Status Start();
   // Runs plans until the channel is fenced.
   Status Serve();
@@ -59,10 +60,11 @@ class Worker {
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<StepRunner> runner_;
+  std::atomic<bool> fenced_{false};  // the daemon has said so
 };
 
-// The main function of a worker process, which inherited `control_fd`. Returns the process's exit status: 0 after an
-// orderly end, 1 if it could not start, 2 if it could not go on.
+// The main function of a worker process, which inherited `control_fd`. Returns the process's exit status: 0
+// after an orderly end, 1 if it could not start, 2 if it could not go on.
 int RunWorker(int control_fd);
 
 }  // namespace phalanx

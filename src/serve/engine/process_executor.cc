@@ -14,9 +14,13 @@ Result<std::unique_ptr<ProcessExecutor>> ProcessExecutor::Start(const ProcessExe
 ProcessExecutor::ProcessExecutor(std::unique_ptr<WorkerSupervisor> supervisor)
     : supervisor_(std::move(supervisor)), domains_(static_cast<size_t>(facts().num_domains)) {}
 
-ProcessExecutor::~ProcessExecutor() { Shutdown(); }
+ProcessExecutor::~ProcessExecutor() {
+  Shutdown();
+}
 
-void ProcessExecutor::Shutdown() { supervisor_->Shutdown(); }
+void ProcessExecutor::Shutdown() {
+  supervisor_->Shutdown();
+}
 
 Status ProcessExecutor::Submit(const StepPlan& plan) {
   CHECK(plan.domain >= 0 && plan.domain < facts().num_domains);
@@ -70,7 +74,8 @@ void ProcessExecutor::CollectDomain(int32_t index, std::vector<StepResult>* resu
 
 SteadyTime ProcessExecutor::StepDeadline(const Domain& domain) const {
   if (domain.steps.empty()) return SteadyTime::max();
-  return std::max(domain.steps.front().submitted, domain.last_collected) + supervisor_->options().step_timeout;
+  return std::max(domain.steps.front().submitted, domain.last_collected) +
+         supervisor_->options().step_timeout;
 }
 
 void ProcessExecutor::CheckDeadline(int32_t index) {
@@ -78,10 +83,11 @@ void ProcessExecutor::CheckDeadline(int32_t index) {
   if (domain.steps.empty() || std::chrono::steady_clock::now() < StepDeadline(domain)) return;
   const int silent = std::max(0, supervisor_->channel().FirstUnfinishedRank(index));
   const int rank = index * supervisor_->channel().shape().ranks_per_domain + silent;
-  supervisor_->FailDomain(index, {Unavailable(supervisor_->RankName(rank) + " has not finished step " +
-                                              std::to_string(domain.steps.front().step_id) + " in " +
-                                              std::to_string(supervisor_->options().step_timeout.count()) + " ms"),
-                                  rank});
+  supervisor_->FailDomain(index,
+                          {Unavailable(supervisor_->RankName(rank) + " has not finished step " +
+                                       std::to_string(domain.steps.front().step_id) + " in " +
+                                       std::to_string(supervisor_->options().step_timeout.count()) + " ms"),
+                           rank});
 }
 
 void ProcessExecutor::WaitForWork(std::chrono::milliseconds timeout) {
@@ -90,6 +96,8 @@ void ProcessExecutor::WaitForWork(std::chrono::milliseconds timeout) {
   supervisor_->channel().WaitForRing(deadline);
 }
 
-void ProcessExecutor::Wake() { supervisor_->channel().Ring(); }
+void ProcessExecutor::Wake() {
+  supervisor_->channel().Ring();
+}
 
 }  // namespace phalanx

@@ -18,12 +18,14 @@
 
 namespace phalanx {
 
-// Runs the ranks as processes of this machine. Owns every piece of memory that they share, and the processes: none outlives it.
+// Runs the ranks as processes of this machine. Owns every piece of memory that they share, and the processes:
+// none outlives it.
 class ProcessExecutor final : public Executor {
  public:
-  // Starts the workers, has the weights packed, and returns when every rank waits for plans. Errors: what a worker said (its own
-  // code, with rank and process), Unavailable for one that died (with how), DeadlineExceeded after start_timeout,
-  // Cancelled if options.cancelled said so, ResourceExhausted if the key/value pool would not hold one sequence of max_seq_len.
+  // Starts the workers, has the weights packed, and returns when every rank waits for plans. Errors: what a
+  // worker said (its own code, with rank and process), Unavailable for one that died (with how),
+  // DeadlineExceeded after start_timeout, Cancelled if options.cancelled said so, ResourceExhausted if the
+  // key/value pool would not hold one sequence of max_seq_len.
   static Result<std::unique_ptr<ProcessExecutor>> Start(const ProcessExecutorOptions& options);
   // Calls Shutdown.
   ~ProcessExecutor() override;
@@ -38,7 +40,8 @@ class ProcessExecutor final : public Executor {
   Status health() const { return supervisor_->health(); }
   // What was started, for the log and the plan's printout.
   const StartReport& report() const { return supervisor_->report(); }
-  // Ends the workers: asks, waits for options.shutdown_timeout, kills, reaps. Steps under way are lost. Idempotent.
+  // Ends the workers: asks, waits for options.shutdown_timeout, kills, reaps. Steps under way are lost.
+  // Idempotent.
   void Shutdown();
 
  private:

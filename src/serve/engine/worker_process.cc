@@ -6,7 +6,9 @@
 
 namespace phalanx {
 
-SteadyTime WorkerProcess::SendDeadline() { return std::chrono::steady_clock::now() + std::chrono::seconds(10); }
+SteadyTime WorkerProcess::SendDeadline() {
+  return std::chrono::steady_clock::now() + std::chrono::seconds(10);
+}
 
 Result<WorkerProcess> WorkerProcess::Spawn(const std::string& program, const WorkerInit& init,
                                            const SharedMemory& channel) {
@@ -25,7 +27,9 @@ std::string WorkerProcess::Name() const {
   return "rank " + std::to_string(rank()) + " (process " + std::to_string(pid()) + ")";
 }
 
-void WorkerProcess::Kill() { process_.Signal(SIGKILL); }
+void WorkerProcess::Kill() {
+  process_.Signal(SIGKILL);
+}
 
 Result<bool> WorkerProcess::TakeMessage() {
   const Result<MessageSocket::Message> message = control_.Receive(SteadyTime::min());
@@ -48,7 +52,8 @@ Result<bool> WorkerProcess::TakeMessage() {
     }
     case MessageKind::kPacked:
       // Progress comes now and then only; this is all of its share.
-      tasks_done_ = std::max(0, facts_.num_pack_tasks - init_.pack_index + init_.pack_count - 1) / init_.pack_count;
+      tasks_done_ =
+          std::max(0, facts_.num_pack_tasks - init_.pack_index + init_.pack_count - 1) / init_.pack_count;
       break;
     case MessageKind::kReady:
       RETURN_IF_ERROR(FromMessage(message->text, &ready_));
@@ -58,7 +63,8 @@ Result<bool> WorkerProcess::TakeMessage() {
       RETURN_IF_ERROR(FromMessage(message->text, &error));
       return Status(error.status.code(), Name() + ": " + error.status.message());
     }
-    default: return Internal(Name() + " sent an unexpected message: " + message->text);
+    default:
+      return Internal(Name() + " sent an unexpected message: " + message->text);
   }
   stage_ = kind;
   return true;

@@ -12,12 +12,13 @@
 
 namespace phalanx {
 
-// One worker as the daemon sees it: its process, its control socket and what it has said. Used by one thread, the one
-// that spawned it and lives as long.
+// One worker as the daemon sees it: its process, its control socket and what it has said. Used by one thread,
+// the one that spawned it and lives as long.
 class WorkerProcess {
  public:
   // Starts the program and sends it `init`.
-  static Result<WorkerProcess> Spawn(const std::string& program, const WorkerInit& init, const SharedMemory& channel);
+  static Result<WorkerProcess> Spawn(const std::string& program, const WorkerInit& init,
+                                     const SharedMemory& channel);
 
   int rank() const { return init_.rank; }
   const WorkerInit& init() const { return init_; }
@@ -34,8 +35,8 @@ class WorkerProcess {
   Status SendMemory(const WorkerMemory& memory, const std::vector<int>& fds) {
     return control_.Send(ToMessage(memory), fds, SendDeadline());
   }
-  // Takes one message that has come, without waiting, and remembers what it says. False: there was none. An error that the
-  // worker reports, or its end, becomes a Status that names rank and process.
+  // Takes one message that has come, without waiting, and remembers what it says. False: there was none. An
+  // error that the worker reports, or its end, becomes a Status that names rank and process.
   Result<bool> TakeMessage();
 
   // "rank 3 (process 4711)".

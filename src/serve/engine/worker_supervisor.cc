@@ -41,7 +41,9 @@ WorkerSupervisor::WorkerSupervisor(const ProcessExecutorOptions& options)
       start_deadline_(std::chrono::steady_clock::now() + options.start_timeout),
       failures_(static_cast<size_t>(options.dp)) {}
 
-WorkerSupervisor::~WorkerSupervisor() { Shutdown(); }
+WorkerSupervisor::~WorkerSupervisor() {
+  Shutdown();
+}
 
 void WorkerSupervisor::Shutdown() {
   {
@@ -85,7 +87,8 @@ Status WorkerSupervisor::StartWorkers() {
 
 Status WorkerSupervisor::SpawnAll() {
   const int num_ranks = options_.dp * options_.tp;
-  const std::string program = options_.worker_program.empty() ? DefaultWorkerProgram() : options_.worker_program;
+  const std::string program =
+      options_.worker_program.empty() ? DefaultWorkerProgram() : options_.worker_program;
   placements_ = AssignCores(machine_, num_ranks, options_.threads_per_rank);
   for (const RankPlacement& placement : placements_) nodes_.push_back(placement.numa_node);
   std::sort(nodes_.begin(), nodes_.end());
@@ -93,7 +96,9 @@ Status WorkerSupervisor::SpawnAll() {
 
   for (int rank = 0; rank < num_ranks; ++rank) {
     const RankPlacement& placement = placements_[static_cast<size_t>(rank)];
-    const auto on_same_node = [&](const RankPlacement& other) { return other.numa_node == placement.numa_node; };
+    const auto on_same_node = [&](const RankPlacement& other) {
+      return other.numa_node == placement.numa_node;
+    };
     WorkerInit init;
     init.rank = rank;
     init.tp = options_.tp;
@@ -105,8 +110,10 @@ Status WorkerSupervisor::SpawnAll() {
     init.kv_format = options_.kv_format;
     init.block_size = options_.block_size;
     init.cpus = placement.cpus;
-    init.pack_index = static_cast<int32_t>(std::count_if(placements_.begin(), placements_.begin() + rank, on_same_node));
-    init.pack_count = static_cast<int32_t>(std::count_if(placements_.begin(), placements_.end(), on_same_node));
+    init.pack_index =
+        static_cast<int32_t>(std::count_if(placements_.begin(), placements_.begin() + rank, on_same_node));
+    init.pack_count =
+        static_cast<int32_t>(std::count_if(placements_.begin(), placements_.end(), on_same_node));
     // Whoever waits for a hung rank gives up first, so that the step's deadline finds the hung one alone.
     init.exchange_timeout_ms = options_.step_timeout.count() / 2;
     init.log_level = options_.log_level;
@@ -130,8 +137,10 @@ Status WorkerSupervisor::WaitForAll(MessageKind stage) {
       if (worker.stage() == stage) entries.push_back({worker.pidfd(), POLLIN, 0});
     }
     const auto left = start_deadline_ - std::chrono::steady_clock::now();
-    const auto left_ms = std::clamp<int64_t>(std::chrono::ceil<std::chrono::milliseconds>(left).count(), 0, kCancelPollMs);
-    if (::poll(entries.data(), entries.size(), static_cast<int>(left_ms)) < 0 && errno != EINTR) return ErrnoStatus("poll");
+    const auto left_ms =
+        std::clamp<int64_t>(std::chrono::ceil<std::chrono::milliseconds>(left).count(), 0, kCancelPollMs);
+    if (::poll(entries.data(), entries.size(), static_cast<int>(left_ms)) < 0 && errno != EINTR)
+      return ErrnoStatus("poll");
     if (options_.cancelled && options_.cancelled()) return Cancelled("the start was cancelled");
     for (WorkerProcess& worker : workers_) {
       Result<bool> took = worker.TakeMessage();
@@ -139,11 +148,13 @@ Status WorkerSupervisor::WaitForAll(MessageKind stage) {
       RETURN_IF_ERROR(took.status());
     }
     ReportProgress();
-    const bool done = std::all_of(workers_.begin(), workers_.end(), [&](auto& worker) { return worker.stage() == stage; });
+    const bool done =
+        std::all_of(workers_.begin(), workers_.end(), [&](auto& worker) { return worker.stage() == stage; });
     if (!done && std::chrono::steady_clock::now() >= start_deadline_) {
       for (WorkerProcess& worker : workers_) {
         if (worker.stage() == stage) continue;
-        return DeadlineExceeded(worker.Name() + " was not ready within " + std::to_string(options_.start_timeout.count()) + " s");
+        return DeadlineExceeded(worker.Name() + " was not ready within " +
+                                std::to_string(options_.start_timeout.count()) + " s");
       }
     }
   }
@@ -164,7 +175,8 @@ Status WorkerSupervisor::CheckFacts() const {
     const ModelFacts& facts = worker.facts();
     if (facts.packed_bytes != first.packed_bytes || facts.num_pack_tasks != first.num_pack_tasks ||
         facts.vocab_size != first.vocab_size || facts.num_layers != first.num_layers) {
-      return Internal(worker.Name() + " read another model than " + workers_[0].Name() + " at " + options_.model_path);
+      return Internal(worker.Name() + " read another model than " + workers_[0].Name() + " at " +
+                      options_.model_path);
     }
   }
   return Status::Ok();
@@ -173,7 +185,8 @@ Status WorkerSupervisor::CheckFacts() const {
 Status WorkerSupervisor::SizeCache() {
   const ModelFacts& model = workers_[0].facts();
   int64_t block_bytes = 1;
-  for (const WorkerProcess& worker : workers_) block_bytes = std::max(block_bytes, worker.facts().kv_block_bytes);
+  for (const WorkerProcess& worker : workers_)
+    block_bytes = std::max(block_bytes, worker.facts().kv_block_bytes);
 
   CacheCapacityInput input;
   input.block_bytes = block_bytes;
@@ -188,7 +201,8 @@ Status WorkerSupervisor::SizeCache() {
   input.max_seq_len = std::min(options_.max_seq_len, model.max_model_len);
   ASSIGN_OR_RETURN(const CacheCapacity capacity, ComputeCacheCapacity(input));
   if (capacity.exceeds_memory) {
-    report_.warnings.push_back("npuMemSize asks for more memory than is available now; it is only taken as it is used");
+    report_.warnings.push_back(
+        "npuMemSize asks for more memory than is available now; it is only taken as it is used");
   }
   facts_.num_groups = facts_.num_domains = options_.dp;
   facts_.vocab_size = model.vocab_size;
@@ -200,8 +214,8 @@ Status WorkerSupervisor::SizeCache() {
   return Status::Ok();
 }
 
-// The descriptors may go when the workers have theirs: the segments live as long as they are mapped. So when all workers are
-// gone, so is the memory.
+// The descriptors may go when the workers have theirs: the segments live as long as they are mapped. So when
+// all workers are gone, so is the memory.
 Status WorkerSupervisor::SendMemory() {
   const ModelFacts& model = workers_[0].facts();
   std::vector<SharedMemory> weights;
@@ -210,15 +224,16 @@ Status WorkerSupervisor::SendMemory() {
                      SharedMemory::Create("phalanx-weights", static_cast<size_t>(model.packed_bytes), true));
     weights.push_back(std::move(segment));
   }
-  const size_t plane_bytes =
-      RoundUp(static_cast<size_t>(report_.kv_block_bytes) * static_cast<size_t>(facts_.num_blocks), kHugePageBytes);
+  const size_t plane_bytes = RoundUp(
+      static_cast<size_t>(report_.kv_block_bytes) * static_cast<size_t>(facts_.num_blocks), kHugePageBytes);
   ASSIGN_OR_RETURN(const SharedMemory pool,
                    SharedMemory::Create("phalanx-kv", plane_bytes * static_cast<size_t>(options_.tp)));
   std::optional<SharedMemory> exchange;
   for (WorkerProcess& worker : workers_) {
     const WorkerInit& init = worker.init();
     if (init.group_rank == 0 && model.exchange_bytes > 0) {
-      ASSIGN_OR_RETURN(exchange, SharedMemory::Create("phalanx-exchange", static_cast<size_t>(model.exchange_bytes)));
+      ASSIGN_OR_RETURN(exchange,
+                       SharedMemory::Create("phalanx-exchange", static_cast<size_t>(model.exchange_bytes)));
     }
     const int node = placements_[static_cast<size_t>(init.rank)].numa_node;
     const auto copy = std::find(nodes_.begin(), nodes_.end(), node) - nodes_.begin();
@@ -244,9 +259,10 @@ void WorkerSupervisor::MakeReport() {
   report_.blocks_per_group = facts_.blocks_per_group;
   report_.block_size = facts_.block_size;
   const WorkerReady& first = workers_[0].ready();
-  report_.weight_pages = first.weight_pages == "ordinary"
-                             ? HugePageAdvice(HugePages::kNone)
-                             : first.weight_pages + " pages for " + std::to_string(first.huge_bytes >> 20) + " MiB";
+  report_.weight_pages =
+      first.weight_pages == "ordinary"
+          ? HugePageAdvice(HugePages::kNone)
+          : first.weight_pages + " pages for " + std::to_string(first.huge_bytes >> 20) + " MiB";
   for (const WorkerProcess& worker : workers_) {
     const RankPlacement& placement = placements_[static_cast<size_t>(worker.rank())];
     std::vector<int> meant = placement.cpus;
@@ -261,14 +277,14 @@ void WorkerSupervisor::MakeReport() {
     line.numa_node = placement.numa_node;
     line.placed = line.cpus == meant;
     if (!line.placed) {
-      report_.warnings.push_back(worker.Name() + " should run on CPU " + FormatCpuList(meant) + " but may run on CPU " +
-                                 FormatCpuList(line.cpus));
+      report_.warnings.push_back(worker.Name() + " should run on CPU " + FormatCpuList(meant) +
+                                 " but may run on CPU " + FormatCpuList(line.cpus));
     }
     report_.ranks.push_back(std::move(line));
   }
   if (workers_.size() > machine_.cores.size()) {
-    report_.warnings.push_back(std::to_string(workers_.size()) + " ranks share " + std::to_string(machine_.cores.size()) +
-                               " cores");
+    report_.warnings.push_back(std::to_string(workers_.size()) + " ranks share " +
+                               std::to_string(machine_.cores.size()) + " cores");
   }
 }
 
@@ -314,7 +330,9 @@ void WorkerSupervisor::TellFences() {
     domains.swap(untold_fences_);
   }
   for (WorkerProcess& worker : workers_) {
-    if (worker.pidfd() < 0 || std::find(domains.begin(), domains.end(), DomainOf(worker.rank())) == domains.end()) continue;
+    if (worker.pidfd() < 0 ||
+        std::find(domains.begin(), domains.end(), DomainOf(worker.rank())) == domains.end())
+      continue;
     // One that does not listen any more is killed at the end.
     [[maybe_unused]] const Status sent = worker.Send(MessageKind::kFence);
   }
@@ -335,7 +353,9 @@ void WorkerSupervisor::EndAll() {
   workers_.clear();
 }
 
-std::string WorkerSupervisor::RankName(int rank) const { return names_[static_cast<size_t>(rank)]; }
+std::string WorkerSupervisor::RankName(int rank) const {
+  return names_[static_cast<size_t>(rank)];
+}
 
 std::optional<DomainFailure> WorkerSupervisor::Failure(int domain) const {
   const std::lock_guard lock(mutex_);

@@ -28,19 +28,19 @@ struct LoadProgress {
 
 // What to start. Ranks of an attention-dp group are consecutive: rank = group * tp + group_rank.
 struct ProcessExecutorOptions {
-  std::string worker_program;       // empty: phalanx-worker beside this program
-  std::string model_path;           // as ResolveModelPath gives it
+  std::string worker_program;  // empty: phalanx-worker beside this program
+  std::string model_path;      // as ResolveModelPath gives it
   int32_t dp = 1;
   int32_t tp = 1;
-  std::string kernel_table;         // empty: the best
-  std::string kv_format = "auto";   // "auto" (by the model), "f32", "f16"
+  std::string kernel_table;        // empty: the best
+  std::string kv_format = "auto";  // "auto" (by the model), "f32", "f16"
   int32_t block_size = 128;
-  int64_t kv_bytes_per_rank = -1;   // -1: what the machine's memory allows
-  double memory_fraction = 0.8;     // with -1: of the available memory, for weights, keys and values
-  int64_t max_batch_size = 200;     // sequences per group and ...
-  int64_t max_seq_len = 2560;       // ... tokens of each: more is never reserved
-  int threads_per_rank = 0;         // 0: cores / ranks
-  std::string log_level = "info";   // of the workers
+  int64_t kv_bytes_per_rank = -1;  // -1: what the machine's memory allows
+  double memory_fraction = 0.8;    // with -1: of the available memory, for weights, keys and values
+  int64_t max_batch_size = 200;    // sequences per group and ...
+  int64_t max_seq_len = 2560;      // ... tokens of each: more is never reserved
+  int threads_per_rank = 0;        // 0: cores / ranks
+  std::string log_level = "info";  // of the workers
   std::chrono::seconds start_timeout{1800};
   std::chrono::milliseconds step_timeout{300'000};  // a step that takes longer is taken as hung
   std::chrono::milliseconds shutdown_timeout{5000};
@@ -55,9 +55,9 @@ struct DomainFailure {
   int rank = -1;
 };
 
-// Starts the workers and watches them. One thread of its own spawns them (they die with it), goes through the start-up
-// talk, notices deaths, and ends them. The step channel belongs to the thread that submits steps; Failure, FailDomain,
-// health are for any thread.
+// Starts the workers and watches them. One thread of its own spawns them (they die with it), goes through the
+// start-up talk, notices deaths, and ends them. The step channel belongs to the thread that submits steps;
+// Failure, FailDomain, health are for any thread.
 class WorkerSupervisor {
  public:
   static Result<std::unique_ptr<WorkerSupervisor>> Start(const ProcessExecutorOptions& options);
@@ -113,7 +113,7 @@ class WorkerSupervisor {
   Status first_failure_;
   std::vector<int> untold_fences_;  // domains that failed and whose workers have not been told
 
-  UniqueFd event_;  // wakes Watch
+  UniqueFd event_;       // wakes Watch
   bool ending_ = false;  // guarded by mutex_
   std::thread thread_;
 };

@@ -34,7 +34,7 @@ endif()
 # The tool beside it: plan, chat.
 phalanx_program(phalanx
   SOURCES src/app/phalanx_main.cc src/app/plan_report.cc src/app/chat.cc src/app/http_client.cc
-  DEPS phx_weights phx_parallel phx_config phx_boost CLI11::CLI11)
+  DEPS phx_layers phx_weights phx_parallel phx_plan phx_config phx_boost CLI11::CLI11)
 
 # conf/config.json is put there once; a user's edits stay.
 if(NOT EXISTS ${PHX_SERVICE_DIR}/conf/config.json)

@@ -95,7 +95,7 @@ EngineOptions MakeEngineOptions(const ServeConfig& config) {
 }
 
 ProcessExecutorOptions MakeExecutorOptions(const ServeConfig& config, const ParallelLayout& layout,
-                                           const std::string& model_path) {
+                                           const std::string& model_path, const StopSignals& signals) {
   ProcessExecutorOptions options;
   options.model_path = model_path;
   options.dp = layout.attn_dp;
@@ -109,6 +109,14 @@ ProcessExecutorOptions MakeExecutorOptions(const ServeConfig& config, const Para
   options.max_seq_len = config.deploy.max_seq_len;
   options.threads_per_rank = config.model.threads_per_rank;
   options.log_level = config.environment.log_level;
+  options.cancelled = [&signals] { return signals.Wait(std::chrono::milliseconds(0)) != 0; };
+  // Small models are packed before anybody reads a line; large ones show that something happens.
+  options.progress = [last = std::chrono::steady_clock::now()](const LoadProgress& progress) mutable {
+    if (const SteadyTime now = std::chrono::steady_clock::now(); now - last >= std::chrono::seconds(1)) {
+      LogInfo("packing weights: {} of {} parts", progress.tasks_done, progress.num_tasks);
+      last = now;
+    }
+  };
   return options;
 }
 
@@ -200,10 +208,13 @@ int Serve(const ServeConfig& config, const ParallelLayout& layout, const std::st
 
   std::future<Result<Text>> text_future = std::async(std::launch::async, OpenText, model_path);
   Result<std::unique_ptr<ProcessExecutor>> executor =
-      ProcessExecutor::Start(MakeExecutorOptions(config, layout, model_path));
+      ProcessExecutor::Start(MakeExecutorOptions(config, layout, model_path, signals));
   Result<Text> text = text_future.get();
   if (!text.ok()) return Fail(ExitCodeOf(text.status()), text.status());
-  if (!executor.ok()) return Fail(ExitCodeOf(executor.status()), executor.status());
+  if (!executor.ok()) {
+    if (executor.status().code() == StatusCode::kCancelled) return 0;  // Ctrl-C while loading
+    return Fail(ExitCodeOf(executor.status()), executor.status());
+  }
 
   for (const std::string& line : (*executor)->report().Lines()) LogInfo("{}", line);
 

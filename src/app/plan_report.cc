@@ -30,7 +30,8 @@ int Fail(const Status& status) {
 // The type of stored keys and values that the workers will choose.
 KvFormat ChooseKvFormat(const ServeConfig& config, const ModelConfig& model) {
   const std::string& type = config.model.kv_cache_type;
-  if (type == "auto") return model.dtype == "float32" || model.dtype == "F32" ? KvFormat::kF32 : KvFormat::kF16;
+  if (type == "auto")
+    return model.dtype == "float32" || model.dtype == "F32" ? KvFormat::kF32 : KvFormat::kF16;
   return type == "f32" ? KvFormat::kF32 : KvFormat::kF16;
 }
 
@@ -78,12 +79,16 @@ Status PrintMemory(const ServeConfig& config, const ParallelLayout& layout, cons
   std::printf("keys and values  %.2f MiB per block of %d tokens and rank (%s)\n",
               static_cast<double>(shape.block_bytes()) / kMiB, shape.block_size,
               shape.format == KvFormat::kF32 ? "f32" : "f16");
-  std::printf("                 %" PRId64 " blocks per dp group: %" PRId64 " tokens, at most %.2f GiB per rank, taken as it is used\n",
-              capacity.blocks_per_group, tokens,
-              static_cast<double>(capacity.blocks_per_group) * static_cast<double>(shape.block_bytes()) / kGiB);
-  std::printf("capacity         %" PRId64 " tokens over all groups; a sequence may have %" PRId64 " (maxSeqLen)\n",
+  std::printf(
+      "                 %" PRId64 " blocks per dp group: %" PRId64
+      " tokens, at most %.2f GiB per rank, taken as it is used\n",
+      capacity.blocks_per_group, tokens,
+      static_cast<double>(capacity.blocks_per_group) * static_cast<double>(shape.block_bytes()) / kGiB);
+  std::printf("capacity         %" PRId64 " tokens over all groups; a sequence may have %" PRId64
+              " (maxSeqLen)\n",
               tokens * layout.attn_dp, input.max_seq_len);
-  if (capacity.exceeds_memory) std::printf("warning          npuMemSize asks for more memory than is available now\n");
+  if (capacity.exceeds_memory)
+    std::printf("warning          npuMemSize asks for more memory than is available now\n");
   return Status::Ok();
 }
 
@@ -109,9 +114,10 @@ int RunPlan(const std::string& config_path, const std::string& executable_path) 
   if (!machine.ok()) return Fail(machine.status());
 
   std::printf("configuration    %s: %s\n", loaded->path.c_str(), layout.ToString().c_str());
-  std::printf("model            %s: %s %s, %d layers, hidden size %" PRId64 ", %d heads (%d key/value), context %" PRId64 "\n",
-              config.model.model_name.c_str(), model.architecture.c_str(), model.dtype.c_str(), model.num_layers,
-              model.hidden_size, model.num_heads, model.num_kv_heads, model.max_position);
+  std::printf("model            %s: %s %s, %d layers, hidden size %" PRId64
+              ", %d heads (%d key/value), context %" PRId64 "\n",
+              config.model.model_name.c_str(), model.architecture.c_str(), model.dtype.c_str(),
+              model.num_layers, model.hidden_size, model.num_heads, model.num_kv_heads, model.max_position);
   std::printf("machine          %s\n", machine->ToString().c_str());
   PrintRanks(layout, *machine, config.model.threads_per_rank);
   if (const Status status = PrintMemory(config, layout, *machine, **store); !status.ok()) return Fail(status);

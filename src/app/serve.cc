@@ -231,6 +231,7 @@ int Serve(const ServeConfig& config, const ParallelLayout& layout, const std::st
           .count();
   context.defaults = text->defaults;
   context.limits.max_json_depth = config.server.max_json_depth;
+  context.limits.max_n = config.schedule.max_n;
   context.limits.truncation = config.deploy.truncation;
   context.metrics = &metrics;
   context.pool = &pool;
@@ -259,7 +260,9 @@ int RunServe(const ServeOptions& options) {
       {[](const ServeConfig& config) { return ParallelLayout::Create(config.model).status(); },
        [](const ServeConfig& config) { return ResolveModelPath(config.model.model_weight_path).status(); }});
   if (!loaded.ok()) return Fail(kExitConfiguration, loaded.status());
-  SetLogLevel(ParseLogLevel(loaded->config.environment.log_level));
+  const EnvironmentConfig& settings = loaded->config.environment;
+  InitLog("daemon", ParseLogLevel(settings.log_level),
+          settings.log_to_stdout ? LogTarget::kStdout : LogTarget::kStderr);
   const Result<ParallelLayout> layout = ParallelLayout::Create(loaded->config.model);
   const Result<ModelPath> model = ResolveModelPath(loaded->config.model.model_weight_path);
   CHECK(layout.ok() && model.ok());

@@ -12,9 +12,14 @@ namespace {
 
 std::atomic<LogLevel> g_level{LogLevel::kInfo};
 
-std::shared_ptr<spdlog::logger> MakeLogger(std::string_view who) {
-  auto logger =
-      std::make_shared<spdlog::logger>("phalanx", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+std::shared_ptr<spdlog::logger> MakeLogger(std::string_view who, LogTarget target) {
+  spdlog::sink_ptr sink;
+  if (target == LogTarget::kStdout) {
+    sink = std::make_shared<spdlog::sinks::stdout_sink_mt>();
+  } else {
+    sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  }
+  auto logger = std::make_shared<spdlog::logger>("phalanx", std::move(sink));
   std::string label;
   for (const char c : who) label += c == '%' ? "%%" : std::string(1, c);
   logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %l " + (label.empty() ? "" : "[" + label + "] ") + "%v");
@@ -25,7 +30,7 @@ std::shared_ptr<spdlog::logger> MakeLogger(std::string_view who) {
 
 // Never destroyed: threads may log until the process ends.
 std::shared_ptr<spdlog::logger>& Logger() {
-  static auto* logger = new std::shared_ptr<spdlog::logger>(MakeLogger(""));
+  static auto* logger = new std::shared_ptr<spdlog::logger>(MakeLogger("", LogTarget::kStderr));
   return *logger;
 }
 
@@ -47,9 +52,9 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
 
 }  // namespace
 
-void InitLog(std::string_view who, LogLevel level) {
+void InitLog(std::string_view who, LogLevel level, LogTarget target) {
   SetLogLevel(level);
-  Logger() = MakeLogger(who);
+  Logger() = MakeLogger(who, target);
 }
 
 void SetLogLevel(LogLevel level) {

@@ -10,9 +10,11 @@ namespace phalanx {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
 
-// Sends log lines to stderr as "<date> <time> <level> [<who>] message". `who`: "daemon", "rank 3", ... Until
+enum class LogTarget { kStderr, kStdout };
+
+// Sends log lines to the target as "<date> <time> <level> [<who>] message". `who`: "daemon", "rank 3", ... Until
 // the first call lines have no `who` and start at kInfo. Not while other threads log.
-void InitLog(std::string_view who, LogLevel level);
+void InitLog(std::string_view who, LogLevel level, LogTarget target = LogTarget::kStderr);
 // Any thread, any time.
 void SetLogLevel(LogLevel level);
 LogLevel GetLogLevel();

@@ -19,6 +19,7 @@ class WorkPool;
 // Limits of ServerConfig and ModelDeployConfig that the endpoints keep themselves; the Engine keeps the others.
 struct ApiLimits {
   int max_json_depth = 10;
+  int32_t max_n = 8192;  // choices of one request
   // Of a prompt longer than allowed: 0 refuse it, 1 keep its last tokens, anything else keep its first tokens.
   int truncation = 0;
   // Requests with longer bodies are parsed and encoded on the pool, not on the connections' thread.

@@ -103,7 +103,8 @@ Status ReadChoices(const BodyFields& body, const ApiContext& context, int32_t* n
   }
   if (context.engine != nullptr) {
     const EngineOptions& options = context.engine->options();
-    const int64_t most = std::min(options.max_batch_size, options.max_prefill_batch_size);
+    const int64_t most =
+        std::min({options.max_batch_size, options.max_prefill_batch_size, context.limits.max_n});
     if (given.value_or(1) > most) {
       return body.Error("n", "n must be at most " + std::to_string(most) + " on this server, got " +
                                  std::to_string(*given));

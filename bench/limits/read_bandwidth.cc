@@ -39,7 +39,8 @@ double Pass(const std::vector<uint64_t>& memory, size_t num_threads, std::vector
 }  // namespace
 
 int main(int argc, char** argv) {
-  const size_t num_threads = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : std::thread::hardware_concurrency();
+  const size_t num_threads =
+      argc > 1 ? std::strtoul(argv[1], nullptr, 10) : std::thread::hardware_concurrency();
   if (num_threads == 0 || num_threads > 1024) {
     std::fprintf(stderr, "usage: read_bandwidth [THREADS]\n");
     return 2;
@@ -49,6 +50,7 @@ int main(int argc, char** argv) {
   std::vector<double> rates;
   for (int pass = 0; pass < 9; ++pass) rates.push_back(Pass(memory, num_threads, &sink));
   std::sort(rates.begin(), rates.end());
-  std::printf("read bandwidth, %zu threads: %.1f GB/s (%.1f-%.1f)\n", num_threads, rates[4], rates.front(), rates.back());
+  std::printf("read bandwidth, %zu threads: %.1f GB/s (%.1f-%.1f)\n", num_threads, rates[4], rates.front(),
+              rates.back());
   return sink[0] == 0;
 }

@@ -1,5 +1,6 @@
 #include "plan/codec.h"
 
+#include <algorithm>
 #include <string>
 
 #include "base/bytes.h"

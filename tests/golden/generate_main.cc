@@ -1,4 +1,5 @@
 // phx_generate: greedy tokens of a model in one process, and the time of its steps. No tokenizer, no server.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <numeric>

@@ -1,6 +1,8 @@
 // The forward pass against transformers, on tiny models: every layer, the logits of every prompt, and greedy tokens.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "parallel/comm/single/single_communicator.h"
 #include "tests/golden/golden_case.h"
 #include "tests/golden/model_harness.h"

@@ -1,6 +1,7 @@
 // The same bits whatever the layout: a row's logits don't depend on ranks, threads, chunks, company or kernel table.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "compute/layers/tensor_parallel.h"

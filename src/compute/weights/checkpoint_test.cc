@@ -1,6 +1,7 @@
 // Checkpoints are untrusted input: whatever is damaged must end in a Status that names file and reason, never in a crash.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>

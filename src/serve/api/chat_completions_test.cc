@@ -1,5 +1,7 @@
 #include "serve/api/fixture_for_test.h"
 
+#include <algorithm>
+
 namespace phalanx {
 namespace {
 
